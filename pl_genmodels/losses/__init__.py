@@ -1,0 +1,41 @@
+"""Per-sample losses, penalties and constraints: plain torch, no reduction, no optimiser."""
+
+from pl_genmodels.losses.adversarial import (
+    AdversarialLoss,
+    Hinge,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    Relativistic,
+    RelativisticAverage,
+    Wasserstein,
+)
+from pl_genmodels.losses.penalties import (
+    DRAGAN,
+    R1,
+    R2,
+    Constraint,
+    GradientPenalty,
+    Penalty,
+    SpectralNorm,
+    WeightClipping,
+)
+
+__all__ = [
+    "DRAGAN",
+    "R1",
+    "R2",
+    "AdversarialLoss",
+    "Constraint",
+    "GradientPenalty",
+    "Hinge",
+    "LeastSquares",
+    "Minimax",
+    "NonSaturating",
+    "Penalty",
+    "Relativistic",
+    "RelativisticAverage",
+    "SpectralNorm",
+    "Wasserstein",
+    "WeightClipping",
+]

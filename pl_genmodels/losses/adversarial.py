@@ -1,0 +1,163 @@
+"""What discriminator and generator minimise, as functions of raw logits. Every loss is per sample; nothing is reduced."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from pl_genmodels.specs import Recorded
+
+
+class AdversarialLoss(Recorded, ABC):
+    """A pair of losses on the logits a = D(x) of real and b = D(G(z)) of generated samples, each (B,)."""
+
+    generator_needs_real: ClassVar[bool] = False
+    """Whether the generator's loss looks at the logits of real samples."""
+
+    @abstractmethod
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Loss of the discriminator.
+
+        Args:
+            real: Logits a of real samples, (B,).
+            fake: Logits b of generated samples, (B,).
+
+        Returns:
+            One value per sample, (B,).
+        """
+
+    @abstractmethod
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """Loss of the generator.
+
+        Args:
+            fake: Logits b of generated samples, (B,).
+            real: Logits a of real samples, (B,), where `generator_needs_real`.
+
+        Returns:
+            One value per sample, (B,).
+        """
+
+
+class Minimax(AdversarialLoss):
+    """The saturating game: D minimises sp(-a) + sp(b), G minimises -sp(b).
+
+    At p = q the discriminator's loss is 2 log 2. Goodfellow et al. 2014, eq. 1; sp is softplus.
+    """
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
+        return F.softplus(-real) + F.softplus(fake)
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
+        return -F.softplus(fake)
+
+
+class NonSaturating(AdversarialLoss):
+    """D minimises sp(-a) + sp(b) as in `Minimax`; G minimises sp(-b), whose gradient does not vanish when D wins.
+
+    Goodfellow et al. 2014, section 3.
+    """
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
+        return F.softplus(-real) + F.softplus(fake)
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
+        return F.softplus(-fake)
+
+
+class LeastSquares(AdversarialLoss):
+    """D minimises 1/2 (a - real_target)^2 + 1/2 (b - fake_target)^2, G minimises 1/2 (b - generator_target)^2.
+
+    Mao et al. 2017, eq. 9 with the 0-1-1 coding; (-1, 1, 0) gives the Pearson chi-square form of eq. 8.
+
+    Args:
+        fake_target: What D should answer on generated samples, the paper's a.
+        real_target: What D should answer on real samples, the paper's b.
+        generator_target: What G wants D to answer, the paper's c.
+    """
+
+    def __init__(self, fake_target: float = 0.0, real_target: float = 1.0, generator_target: float = 1.0) -> None:
+        if generator_target == fake_target:
+            raise ValueError(f"generator_target: got {generator_target}, which is fake_target; G would learn nothing")
+        self.fake_target, self.real_target, self.generator_target = fake_target, real_target, generator_target
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
+        return 0.5 * (real - self.real_target) ** 2 + 0.5 * (fake - self.fake_target) ** 2
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
+        return 0.5 * (fake - self.generator_target) ** 2
+
+
+class Hinge(AdversarialLoss):
+    """D minimises relu(1 - a) + relu(1 + b), G minimises -b.
+
+    Lim and Ye 2017, eqs. 15-16; Miyato et al. 2018, eqs. 16-17. The least D loss is 2 (1 - TV(p, q)).
+    """
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
+        return F.relu(1 - real) + F.relu(1 + fake)
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
+        return -fake
+
+
+class Wasserstein(AdversarialLoss):
+    """D minimises b - a, G minimises -b; -D's loss estimates W1 up to the critic's Lipschitz constant.
+
+    Arjovsky et al. 2017, eq. 3. Needs a constraint or penalty on the critic.
+    """
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
+        return fake - real
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
+        return -fake
+
+
+class Relativistic(AdversarialLoss):
+    """Paired: D minimises sp(-(a - b)), G minimises sp(-(b - a)).
+
+    RSGAN of Jolicoeur-Martineau 2019, eqs. 3-4; R3GAN's RpGAN, Huang et al. 2024, eq. 2.
+    """
+
+    generator_needs_real = True
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
+        return F.softplus(fake - real)
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
+        assert real is not None
+        return F.softplus(real - fake)
+
+
+class RelativisticAverage(AdversarialLoss):
+    """Each logit against the mean of the other side: 1/2 [l(a - mean b) + l(-(b - mean a))], roles swapped for G.
+
+    Jolicoeur-Martineau 2019, eqs. 5-10. The means are those of the local batch (under DDP: of the rank's own part) and
+    are not detached.
+
+    Args:
+        form: l(t) is sp(-t) for `standard`, (t - 1)^2 for `least_squares`, relu(1 - t) for `hinge`.
+    """
+
+    generator_needs_real = True
+
+    def __init__(self, form: str = "standard") -> None:
+        forms = {
+            "standard": lambda t: F.softplus(-t),
+            "least_squares": lambda t: (t - 1) ** 2,
+            "hinge": lambda t: F.relu(1 - t),
+        }
+        if form not in forms:
+            raise ValueError(f"form: got {form!r}, allowed are {sorted(forms)}")
+        self._l = forms[form]
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
+        return 0.5 * (self._l(real - fake.mean()) + self._l(real.mean() - fake))
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
+        assert real is not None
+        return self.discriminator(fake, real)

@@ -1,0 +1,88 @@
+"""What alternating players need from the machine: gradients summed over ranks, the other players held still."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+BUCKET_BYTES = 64 << 20  # one flat all-reduce per 64 MiB: large enough to be one call for most networks
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], world_size: int) -> None:
+    """Replace each gradient by its mean over ranks, in flat buckets.
+
+    A parameter without a gradient counts as zero, so that ranks whose graphs differ still agree on what is exchanged.
+
+    Args:
+        parameters: The same ones in the same order on every rank.
+        world_size: Number of ranks.
+    """
+    groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        groups.setdefault((parameter.grad.dtype, parameter.grad.device), []).append(parameter.grad)
+    for gradients in groups.values():
+        for bucket in _buckets(gradients):
+            flat = torch._utils._flatten_dense_tensors(bucket)
+            dist.all_reduce(flat)
+            flat /= world_size  # gloo has no average of its own
+            torch._foreach_copy_(bucket, list(torch._utils._unflatten_dense_tensors(flat, bucket)))
+
+
+def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
+    bucket: list[Tensor] = []
+    size = 0
+    for tensor in tensors:
+        size += tensor.numel() * tensor.element_size()
+        if bucket and size > BUCKET_BYTES:
+            yield bucket
+            bucket, size = [], tensor.numel() * tensor.element_size()
+        bucket.append(tensor)
+    if bucket:
+        yield bucket
+
+
+def average_buffers(module: nn.Module, world_size: int) -> None:
+    """Make running statistics equal on all ranks: floating-point buffers by their mean, others by rank 0's."""
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            dist.all_reduce(buffer)
+            buffer /= world_size
+        else:
+            dist.broadcast(buffer, 0)
+
+
+@contextlib.contextmanager
+def held_still(parameters: Sequence[nn.Parameter], buffers: Sequence[Tensor]) -> Iterator[None]:
+    """Let gradients pass through networks without collecting any, and undo what forward passes do to their buffers."""
+    before = [buffer.clone() for buffer in buffers]
+    frozen = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        with torch.no_grad():
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
+
+
+@contextlib.contextmanager
+def evaluating(*networks: nn.Module) -> Iterator[None]:
+    """Put networks into evaluation mode and back, without gradients."""
+    modes = [(module, module.training) for network in networks for module in network.modules()]
+    for network in networks:
+        network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training

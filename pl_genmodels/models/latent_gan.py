@@ -1,0 +1,214 @@
+"""A generator of latents against one discriminator: the base of every unconditional GAN."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from pl_genmodels.losses import AdversarialLoss, Constraint, NonSaturating, Penalty
+from pl_genmodels.models.base import AdversarialModule
+from pl_genmodels.models.engine import evaluating
+from pl_genmodels.models.optimizers import GANAdam
+from pl_genmodels.networks import Discriminator, Generator, NormalPrior, Prior
+from pl_genmodels.types import Batch, ImageShape, Terms
+
+LATENT_BLOCK = 64  # latents of a seed are drawn in blocks of this many, so that sample i never depends on who draws it
+DECODE_BATCH = 256  # samples that pass a generator at once when many are asked for
+
+
+class LatentGAN(AdversarialModule):
+    """A generator of latents against one discriminator: any objective, penalties and constraints.
+
+    D minimises `loss.discriminator(D(x), D(G(z)))` plus the penalties; G minimises `loss.generator(D(G(z)), D(x))`.
+
+    Args:
+        image_shape: See `GenerativeModule`.
+        generator: Called with the image shape, or a finished network of that shape.
+        discriminator: Called with the image shape, or a finished network of that shape.
+        loss: What the two players minimise.
+        penalties: Terms added to the discriminator's loss.
+        constraints: What keeps the discriminator's weights in a set.
+        prior: Distribution of the latents.
+        critic_steps: Discriminator steps for one generator step, each on its own batch.
+        fresh_latents: New latents for the generator's turn (the paper's two forwards) instead of shared ones.
+        generator_batch_factor: The generator's turn uses this many times the batch size; above 1 its latents are fresh.
+        optimizer_generator: Called with the generator's parameters.
+        optimizer_discriminator: Called with the discriminator's parameters.
+        scheduler_generator: Called with the generator's optimiser.
+        scheduler_discriminator: Called with the discriminator's optimiser.
+        scheduler_interval: Whether schedules advance by `step` (generator updates) or `epoch`.
+
+    Raises:
+        ValueError: For counts below 1, networks of another shape, or a batch factor above 1 with a loss that pairs
+            generated with real samples.
+    """
+
+    generator: Generator
+    discriminator: Discriminator
+    generator_ema: Generator
+
+    def __init__(
+        self,
+        image_shape: tuple[int, ...] | None = None,
+        *,
+        generator: Callable[[tuple[int, ...]], Generator],
+        discriminator: Callable[[tuple[int, ...]], Discriminator],
+        loss: AdversarialLoss = NonSaturating(),
+        penalties: list[Penalty] | None = None,
+        constraints: list[Constraint] | None = None,
+        prior: Prior = NormalPrior(),
+        critic_steps: int = 1,
+        fresh_latents: bool = False,
+        generator_batch_factor: int = 1,
+        optimizer_generator: Callable[[Iterable], Optimizer] = GANAdam,
+        optimizer_discriminator: Callable[[Iterable], Optimizer] = GANAdam,
+        scheduler_generator: Callable[[Optimizer], LRScheduler] | None = None,
+        scheduler_discriminator: Callable[[Optimizer], LRScheduler] | None = None,
+        scheduler_interval: str = "step",
+    ) -> None:
+        super().__init__(
+            image_shape,
+            {"discriminator": optimizer_discriminator, "generator": optimizer_generator},
+            {"discriminator": scheduler_discriminator, "generator": scheduler_generator},
+            scheduler_interval,
+            critic_steps,
+            fresh_latents or generator_batch_factor > 1,
+        )
+        if generator_batch_factor < 1:
+            raise ValueError(f"generator_batch_factor: got {generator_batch_factor}, allowed is 1 or more")
+        if generator_batch_factor > 1 and loss.generator_needs_real:
+            raise ValueError(
+                f"generator_batch_factor: got {generator_batch_factor}, allowed is 1 with {type(loss).__name__}, "
+                "which compares each generated sample with a real one"
+            )
+        self.generator_batch_factor = generator_batch_factor
+        self.loss, self.prior = loss, prior
+        self.penalties, self.constraints = penalties or [], constraints or []
+        self._factories = {"generator": generator, "discriminator": discriminator}
+        if self.image_shape is not None:
+            self.configure_model()
+
+    # ---- building
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the networks exist."""
+        return hasattr(self, "generator")
+
+    def build(self, image_shape: ImageShape) -> None:
+        """Create both networks, constrain the discriminator, and store pictures channels-last (faster on CPU too)."""
+        for player, factory in self._factories.items():
+            network = factory if isinstance(factory, nn.Module) else factory(image_shape)
+            if tuple(network.image_shape) != image_shape:
+                raise ValueError(f"{player}: built for image_shape {network.image_shape}, the data have {image_shape}")
+            if len(image_shape) == 3:
+                network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            setattr(self, player, network)
+        for constraint in self.constraints:
+            constraint.attach(self.discriminator)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make room for averaged weights if the checkpoint holds some."""
+        super().on_load_checkpoint(checkpoint)
+        if any(key.startswith("generator_ema.") for key in checkpoint["state_dict"]):
+            self.add_generator_ema()
+
+    def add_generator_ema(self) -> None:
+        """Keep a frozen copy of the generator for averaged weights; it lies in the state dict beside the original."""
+        if not hasattr(self, "generator_ema"):
+            self.generator_ema = copy.deepcopy(self.generator).requires_grad_(False).eval()
+
+    # ---- sampling
+
+    @property
+    def sampler(self) -> Generator:
+        """The generator that samples are drawn from: the averaged one if there is one."""
+        return getattr(self, "generator_ema", self.generator)
+
+    def draw_latents(self, num_samples: int, *, seed: int | None = None, first: int = 0) -> Tensor:
+        """Latents from the prior, (num_samples, latent_dim); see `sample` for the arguments."""
+        dim = self.generator.latent_dim
+        if seed is None:
+            return self.prior.sample(num_samples, dim, None, self.device)
+        blocks = []
+        for block in range(first // LATENT_BLOCK, -(-(first + num_samples) // LATENT_BLOCK)):
+            state = np.random.SeedSequence((seed, block)).generate_state(1, np.uint64)[0]
+            blocks.append(self.prior.sample(LATENT_BLOCK, dim, torch.Generator().manual_seed(int(state)), torch.device("cpu")))
+        start = first % LATENT_BLOCK
+        return torch.cat(blocks)[start : start + num_samples].to(self.device)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Samples for latents, in evaluation mode and without gradient, from averaged weights if there are any.
+
+        Args:
+            latents: (B, latent_dim).
+
+        Returns:
+            (B, *image_shape).
+        """
+        with evaluating(self.sampler):
+            dtype = next(self.sampler.parameters()).dtype
+            return torch.cat([self.sampler(part) for part in latents.to(dtype).split(DECODE_BATCH)])
+
+    def sample(self, num_samples: int, *, seed: int | None = None, first: int = 0) -> Tensor:  # noqa: D102
+        if num_samples < 1:
+            raise ValueError(f"num_samples: got {num_samples}, allowed is 1 or more")
+        return self.decode(self.draw_latents(num_samples, seed=seed, first=first))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Samples for latents with gradient, in the current mode, from the trained (not averaged) generator."""
+        return self.generator(latents)
+
+    # ---- the two players
+
+    def draw(self, batch: Batch) -> Batch:
+        """Add latents, unless the batch brings its own."""
+        if "latent" in batch:
+            return batch
+        return {**batch, "latent": self._training_latents(len(batch["image"]))}
+
+    def draw_for_clock(self, batch: Batch) -> Batch:
+        """New latents for the generator's turn."""
+        return {**batch, "latent": self._training_latents(self.generator_batch_factor * len(batch["image"]))}
+
+    def _training_latents(self, num_samples: int) -> Tensor:
+        return self.draw_latents(num_samples).to(next(self.generator.parameters()).dtype)
+
+    def generate(self, batch: Batch) -> Batch:
+        """Samples from the trained generator."""
+        return {"image": self.generator(batch["latent"])}
+
+    def discriminator_terms(self, batch: Batch, generated: Batch) -> Terms:
+        """Real and generated samples pass the discriminator as two batches, so that batch statistics stay apart."""
+        real, fake = batch["image"], generated["image"]
+        terms = {"adversarial": self.loss.discriminator(self.judge(real), self.judge(fake))}
+        for penalty in self.penalties:
+            terms[penalty.name] = penalty(self.discriminator, real, fake)
+        return terms
+
+    def generator_terms(self, batch: Batch, generated: Batch) -> Terms:
+        """The discriminator is held still; its answers on real samples are constants."""
+        real = None
+        if self.loss.generator_needs_real:
+            with torch.no_grad():
+                real = self.judge(batch["image"])
+        return {"adversarial": self.loss.generator(self.judge(generated["image"]), real)}
+
+    def judge(self, images: Tensor) -> Tensor:
+        """Logits in at least single precision, (B,)."""
+        logits = self.discriminator(images)
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+    def after_step(self, player: str) -> None:
+        """Bring the discriminator back into its constraints."""
+        if player == "discriminator":
+            for constraint in self.constraints:
+                constraint.project(self.discriminator)
+
