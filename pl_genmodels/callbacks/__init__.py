@@ -1,0 +1,21 @@
+"""Lightning callbacks: pictures, FID, averaged weights, exact resume, signs of collapse."""
+
+from pl_genmodels.callbacks.collapse import CollapseMonitor, TrainingCollapsedError
+from pl_genmodels.callbacks.ema import GeneratorEMA
+from pl_genmodels.callbacks.fidelity import Fidelity
+from pl_genmodels.callbacks.last_checkpoint import LastCheckpoint
+from pl_genmodels.callbacks.progress import GenerativeProgressBar, RunSummary
+from pl_genmodels.callbacks.resume import ExactResume
+from pl_genmodels.callbacks.sample_grid import SampleGrid
+
+__all__ = [
+    "CollapseMonitor",
+    "ExactResume",
+    "Fidelity",
+    "GenerativeProgressBar",
+    "GeneratorEMA",
+    "LastCheckpoint",
+    "RunSummary",
+    "SampleGrid",
+    "TrainingCollapsedError",
+]

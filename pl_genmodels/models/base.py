@@ -6,7 +6,6 @@ back-propagated, synchronised over ranks, clipped, stepped and logged.
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -47,11 +46,10 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         super().__init__()
         self.image_shape: ImageShape | None = None if image_shape is None else tuple(image_shape)
         self.images_seen = 0
-        # not save_hyperparameters(): that would store networks and partials, which no weights_only file can hold
+        # in plain form: networks and partials in here would make the checkpoint unreadable with weights_only
         instantiator = "lightning.pytorch.cli.instantiate_module"
         own = {"_class_path": import_path(type(self)), "_instantiator": instantiator}
-        self._set_hparams({**to_spec(self.init_args), **own})
-        self._hparams_initial = copy.deepcopy(self._hparams)
+        self.save_hyperparameters({**to_spec(self.init_args), **own})
 
     @classmethod
     def stem(cls) -> str:
@@ -209,8 +207,8 @@ class AdversarialModule(GenerativeModule):
         self.num_micro_batches = 1
         self.gradient_clip: float | None = None
         self._taken: dict[str, Any] = {}
-        self._last_terms: dict[str, list[Terms]] = {}
-        self._gradient_norms: dict[str, Tensor] = {}
+        self.last_terms: dict[str, list[Terms]] = {}  # of each player's last turn, detached
+        self.gradient_norms: dict[str, Tensor] = {}
         self._others: dict[str, tuple[list[nn.Parameter], list[Tensor]]] = {}
 
     # ---- what a leaf writes
@@ -302,11 +300,11 @@ class AdversarialModule(GenerativeModule):
         """
         optimizer = self._optimizer_of(player)
         optimizer.zero_grad()
-        self._last_terms[player] = []
+        self.last_terms[player] = []
         for share, part in [(1.0, terms)] if isinstance(terms, dict) else terms:
             loss = torch.stack([term.mean() for term in part.values()]).sum()
             self.manual_backward(loss if share == 1 else share * loss)
-            self._last_terms[player].append({name: share * term.detach() for name, term in part.items()})
+            self.last_terms[player].append({name: share * term.detach() for name, term in part.items()})
         if self._averages_gradients:
             average_gradients(self.parameters_of(player), self.trainer.world_size)
         if player == self.players[-1]:
@@ -373,7 +371,7 @@ class AdversarialModule(GenerativeModule):
         if self.log_due:
             player = self.players[[o.optimizer for o in self._all_optimizers()].index(optimizer)]
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            self._gradient_norms[player] = torch.stack(torch._foreach_norm(gradients)).norm()
+            self.gradient_norms[player] = torch.stack(torch._foreach_norm(gradients)).norm()
         if self.gradient_clip is not None:
             algorithm = self.trainer.gradient_clip_algorithm
             self.clip_gradients(optimizer, self.gradient_clip, algorithm or "norm")
@@ -416,12 +414,12 @@ class AdversarialModule(GenerativeModule):
 
     def _log_round(self) -> None:
         values: dict[str, Tensor] = {}
-        for player, parts in self._last_terms.items():
+        for player, parts in self.last_terms.items():
             for part in parts:
                 for name, term in part.items():
                     key = f"{player}/{name}"
                     values[key] = values.get(key, 0) + term.mean()
             total = sum(values[f"{player}/{name}"] for name in parts[0])
             self.log(f"{player}/loss", total, prog_bar=True)
-        norms = {f"{player}/gradient_norm": norm for player, norm in self._gradient_norms.items()}
+        norms = {f"{player}/gradient_norm": norm for player, norm in self.gradient_norms.items()}
         self.log_dict({**values, **norms, "images_seen": float(self.images_seen)})

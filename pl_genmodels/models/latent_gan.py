@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -115,10 +117,21 @@ class LatentGAN(AdversarialModule):
             constraint.attach(self.discriminator)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make room for averaged weights if the checkpoint holds some."""
+        """Make averaged weights of the checkpoint and of the module agree: both have them or neither."""
         super().on_load_checkpoint(checkpoint)
-        if any(key.startswith("generator_ema.") for key in checkpoint["state_dict"]):
+        weights = checkpoint["state_dict"]
+        saved = [key for key in weights if key.startswith("generator_ema.")]
+        fitting = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
+        if saved and not fitting:
             self.add_generator_ema()
+        elif saved and not hasattr(self, "generator_ema"):
+            rank_zero_warn("The checkpoint holds averaged weights, but no GeneratorEMA is configured: they are dropped.")
+            for key in saved:
+                del weights[key]
+        elif hasattr(self, "generator_ema") and not saved:  # the average starts from the checkpoint's generator
+            prefix = "generator."
+            current = {key: value for key, value in weights.items() if key.startswith(prefix)}
+            weights.update({f"generator_ema.{key[len(prefix):]}": value for key, value in current.items()})
 
     def add_generator_ema(self) -> None:
         """Keep a frozen copy of the generator for averaged weights; it lies in the state dict beside the original."""

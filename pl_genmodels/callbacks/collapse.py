@@ -1,0 +1,160 @@
+"""Watches an adversarial run for the ways in which it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from pl_genmodels.models.engine import evaluating
+from pl_genmodels.types import as_batch
+
+
+class TrainingCollapsedError(RuntimeError):
+    """The run cannot go on: a loss or weight is not finite, or the samples have collapsed."""
+
+
+class CollapseMonitor(Callback):
+    """Logs signs of collapse and says so in one sentence.
+
+    Logged under `monitor/`: `diversity`, the mean distance between generated samples over that between real ones;
+    `accuracy`, the share of (real, generated) pairs in which the discriminator's logit is higher for the real one (0.5:
+    it cannot tell, 1: it has won); `logit_gap`, mean logit of real minus generated; `gradient_norm_ratio`,
+    discriminator over generator. Losses are checked for non-finite values at the same interval, and weights before any
+    checkpoint is written, so that a broken state never replaces a good one.
+
+    Args:
+        every_n_images: Interval in images seen.
+        num_samples: Fixed latents that are watched.
+        min_diversity: Below this the samples count as collapsed; 0 turns the test off.
+        action: `warn` says so once; `stop` ends the run with an error; `restore` goes back to the newest checkpoint
+            with finite weights, once an interval.
+        seed: Of the latents.
+
+    Raises:
+        ValueError: For an interval or number below 1 or an unknown action.
+    """
+
+    actions = ("warn", "stop", "restore")
+
+    def __init__(
+        self,
+        every_n_images: int = 20_000,
+        num_samples: int = 64,
+        min_diversity: float = 0.1,
+        action: str = "warn",
+        seed: int = 0,
+    ) -> None:
+        if every_n_images < 1:
+            raise ValueError(f"every_n_images: got {every_n_images}, allowed is 1 or more")
+        if num_samples < 2:
+            raise ValueError(f"num_samples: got {num_samples}, allowed is 2 or more")
+        if action not in self.actions:
+            raise ValueError(f"action: got {action!r}, allowed are {list(self.actions)}")
+        self.every_n_images, self.num_samples, self.seed = every_n_images, num_samples, seed
+        self.min_diversity, self.action = min_diversity, action
+        self._last = 0
+        self._said: set[str] = set()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count intervals from here."""
+        self._last = pl_module.images_seen
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look, log, and act."""
+        if pl_module.images_seen // self.every_n_images == self._last // self.every_n_images:
+            return
+        self._last = pl_module.images_seen
+        broken = next(_non_finite_terms(pl_module), None) or _non_finite_weights(pl_module)
+        if broken is not None:
+            self._act(trainer, pl_module, f"{broken} is not finite")
+            return
+        signs = self._signs(pl_module, as_batch(batch, pl_module.batch_keys)[pl_module.batch_keys[0]])
+        pl_module.log_dict({f"monitor/{name}": value for name, value in signs.items()})
+        if signs["diversity"] < self.min_diversity:
+            found = float(signs["diversity"])
+            self._act(
+                trainer,
+                pl_module,
+                f"the samples have collapsed: their mean distance is {found:.3f} of that between real ones "
+                f"(min_diversity {self.min_diversity})",
+            )
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Never let broken weights replace good ones."""
+        broken = _non_finite_weights(pl_module)
+        if broken is not None and self.action != "warn":
+            raise TrainingCollapsedError(f"{broken} is not finite; no checkpoint was written, the last good one stays")
+
+    @torch.no_grad()
+    def _signs(self, module: LightningModule, real: Tensor) -> dict[str, Tensor]:
+        real = real[: self.num_samples]
+        fake = module.sample(self.num_samples, seed=self.seed).to(real.dtype)
+        signs = {"diversity": _mean_distance(fake) / _mean_distance(real).clamp_min(1e-12)}
+        if hasattr(module, "judge"):
+            with evaluating(module.discriminator):
+                on_real, on_fake = module.judge(real), module.judge(fake)
+            signs["accuracy"] = (on_real[:, None] > on_fake[None, :]).double().mean()
+            signs["logit_gap"] = on_real.mean() - on_fake.mean()
+        norms = module.gradient_norms
+        if {"discriminator", "generator"} <= norms.keys():
+            signs["gradient_norm_ratio"] = norms["discriminator"] / norms["generator"].clamp_min(1e-12)
+        return signs
+
+    def _act(self, trainer: Trainer, module: LightningModule, problem: str) -> None:
+        sentence = f"After {module.images_seen:,} images (step {trainer.global_step}), {problem}"
+        if self.action == "stop":
+            raise TrainingCollapsedError(f"{sentence}; the last good checkpoint stays.")
+        if self.action == "restore":
+            source = _restore_newest(trainer, module)
+            if source is None:
+                raise TrainingCollapsedError(f"{sentence}; there is no good checkpoint to go back to.")
+            rank_zero_warn(f"{sentence}; went back to {source}.")
+        elif problem not in self._said:
+            self._said.add(problem)
+            rank_zero_warn(f"{sentence}.")
+
+
+def _mean_distance(samples: Tensor) -> Tensor:
+    """Mean Euclidean distance over pairs of different samples, (N, ...) to ()."""
+    distances = torch.pdist(samples.flatten(1).float())
+    return distances.mean()
+
+
+def _non_finite_terms(module: LightningModule) -> Iterator[str]:
+    for player, parts in module.last_terms.items():
+        for part in parts:
+            for name, values in part.items():
+                if not bool(values.isfinite().all()):
+                    yield f"{player}/{name}"
+
+
+def _non_finite_weights(module: LightningModule) -> str | None:
+    """Name of a parameter with a non-finite entry; one reduction for all of them unless there is one."""
+    parameters = dict(module.named_parameters())
+    norms = torch.stack(torch._foreach_norm(list(parameters.values())))
+    if bool(norms.isfinite().all()):
+        return None
+    return next(name for name, norm in zip(parameters, norms, strict=True) if not bool(norm.isfinite()))
+
+
+def _restore_newest(trainer: Trainer, module: LightningModule) -> Path | None:
+    folders = {Path(c.path).parent for c in trainer.checkpoint_callbacks if getattr(c, "path", None)}
+    folders |= {Path(c.dirpath) for c in trainer.checkpoint_callbacks if getattr(c, "dirpath", None)}
+    files = [file for folder in folders for file in folder.glob("*.ckpt")]
+    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+        checkpoint = torch.load(file, map_location=module.device, weights_only=True)
+        tensors = [value for value in checkpoint["state_dict"].values() if value.is_floating_point()]
+        if all(bool(value.isfinite().all()) for value in tensors):
+            module.load_state_dict(checkpoint["state_dict"])
+            for optimizer, state in zip(trainer.optimizers, checkpoint["optimizer_states"], strict=True):
+                optimizer.load_state_dict(state)
+            return file
+    return None

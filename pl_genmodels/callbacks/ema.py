@@ -1,0 +1,74 @@
+"""Averaged generator weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class GeneratorEMA(Callback):
+    """Exponential moving average of the generator's weights; its buffers are copied.
+
+    The average is a frozen copy inside the module (`generator_ema`), so that a checkpoint holds both, resuming is exact
+    and DDP ignores it. Whatever draws samples (validate, test, predict, `sample`, `evaluate`, grids, FID) uses it.
+    The decay of an update that follows n images is 0.5 ** (n / half_life), as in Karras et al. 2020's code.
+
+    Args:
+        half_life: In images: after so many, a weight's influence has halved.
+        ramp_up: The half-life is at most this share of the images seen so far, so that the average forgets its start;
+            0 for none.
+
+    Raises:
+        ValueError: For a half-life that is not positive or a negative ramp-up, and when fitting a model without a
+            generator.
+    """
+
+    def __init__(self, half_life: float = 10_000.0, ramp_up: float = 0.05) -> None:
+        if half_life <= 0:
+            raise ValueError(f"half_life: got {half_life}, allowed is more than 0 images")
+        if ramp_up < 0:
+            raise ValueError(f"ramp_up: got {ramp_up}, allowed is 0 or more")
+        self.half_life, self.ramp_up = half_life, ramp_up
+        self._updates: int | None = None
+        self._images = 0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Make the copy before weights are restored and moved."""
+        if stage != "fit":
+            return
+        if not hasattr(pl_module, "add_generator_ema"):
+            raise ValueError(f"GeneratorEMA: got {type(pl_module).__name__}, allowed are models with a generator")
+        pl_module.configure_model()
+        pl_module.add_generator_ema()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start counting where the run stands, unless a checkpoint said where the last update was."""
+        if self._updates is None:
+            self._updates, self._images = pl_module.generator_updates, pl_module.images_seen
+
+    def state_dict(self) -> dict[str, Any]:
+        """When the average last moved."""
+        return {"updates": self._updates, "images": self._images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from there."""
+        self._updates, self._images = state_dict["updates"], state_dict["images"]
+
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Follow the generator whenever it has moved."""
+        if pl_module.generator_updates == self._updates:
+            return
+        half_life = self.half_life
+        if self.ramp_up:
+            half_life = min(half_life, max(pl_module.images_seen * self.ramp_up, 1e-8))
+        decay = 0.5 ** ((pl_module.images_seen - self._images) / half_life)
+        average, current = pl_module.generator_ema, pl_module.generator
+        torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - decay)
+        for kept, new in zip(average.buffers(), current.buffers(), strict=True):
+            kept.copy_(new)
+        self._updates, self._images = pl_module.generator_updates, pl_module.images_seen

@@ -1,0 +1,48 @@
+"""Where a run writes, and how a picture reaches every logger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """Folder of the run: that of the first logger's version, else the Trainer's root. The same on every rank.
+
+    It is the folder in which ModelCheckpoint puts its `checkpoints` by default.
+    """
+    logger = trainer.loggers[0] if trainer.loggers else None
+    folder = Path(trainer.default_root_dir)
+    if logger is not None and logger.save_dir is not None:
+        version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+        folder = Path(logger.save_dir) / str(logger.name) / version
+    return Path(trainer.strategy.broadcast(str(folder)))
+
+
+def log_picture(trainer: Trainer, module: LightningModule, key: str, picture: Image.Image) -> None:
+    """Send a picture to every logger that takes pictures, on the step and `images_seen` of the scalars.
+
+    Args:
+        trainer: Whose loggers.
+        module: The model being trained.
+        key: Name of the picture, e.g. `samples`.
+        picture: What to show.
+    """
+    import numpy as np
+
+    step = trainer.fit_loop.epoch_loop._batches_that_stepped
+    for logger in trainer.loggers:
+        kind = type(logger).__name__
+        experiment: Any = getattr(logger, "experiment", None)
+        if kind == "WandbLogger":
+            import wandb
+
+            images_seen: Any = float(module.images_seen)  # type: ignore[arg-type]
+            logger.log_metrics({key: wandb.Image(picture), "images_seen": images_seen}, step=step)  # type: ignore[dict-item]
+        elif kind == "TensorBoardLogger":
+            experiment.add_image(key, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+        elif hasattr(logger, "log_image"):
+            logger.log_image(key=key, images=[picture], step=step)

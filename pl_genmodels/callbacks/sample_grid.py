@@ -1,0 +1,107 @@
+"""Pictures of what the model makes while it learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
+from torch import Tensor
+
+from pl_genmodels.callbacks.output import log_picture, run_folder
+from pl_genmodels.types import as_batch
+
+
+def grid_picture(images: Tensor, columns: int, scale: int = 1) -> Image.Image:
+    """Lay pictures out row by row.
+
+    Args:
+        images: In [-1, 1], (N, C, H, W) with 1 or 3 channels.
+        columns: Pictures in a row.
+        scale: Each pixel becomes a square of this side.
+    """
+    from torchvision.utils import make_grid
+
+    grid = make_grid(images.float().cpu(), nrow=columns, padding=1, normalize=True, value_range=(-1, 1), pad_value=1.0)
+    pixels = (grid * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()  # (H, W, 3)
+    picture = Image.fromarray(pixels)
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def scatter_picture(points: Tensor, real: Tensor | None) -> Image.Image:
+    """Draw generated points over real ones.
+
+    Args:
+        points: Generated, (N, 2).
+        real: From the data, (M, 2), or None.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 5), layout="tight")
+    axes = figure.add_subplot()
+    if real is not None:
+        axes.scatter(*real.cpu().T, s=6, color="0.75", label="real")
+    axes.scatter(*points.float().cpu().T, s=6, color="tab:red", alpha=0.6, label="generated")
+    axes.set_aspect("equal")
+    axes.legend(loc="upper right")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.frombytes("RGBA", canvas.get_width_height(), canvas.buffer_rgba().tobytes()).convert("RGB")
+
+
+class SampleGrid(Callback):
+    """Saves samples from fixed latents as PNG in the run's `samples` folder and sends them to every logger.
+
+    Pictures are laid out in a grid, small ones enlarged; points are drawn as a scatter over the last real batch.
+
+    Args:
+        every_n_images: Interval in images seen; also at the start and at the end.
+        num_samples: How many pictures (points: 32 times as many).
+        columns: Pictures in a row.
+        seed: Of the latents.
+
+    Raises:
+        ValueError: For counts below 1.
+    """
+
+    def __init__(self, every_n_images: int = 10_000, num_samples: int = 64, columns: int = 8, seed: int = 0) -> None:
+        for name, value in (("every_n_images", every_n_images), ("num_samples", num_samples), ("columns", columns)):
+            if value < 1:
+                raise ValueError(f"{name}: got {value}, allowed is 1 or more")
+        self.every_n_images, self.num_samples, self.columns, self.seed = every_n_images, num_samples, columns, seed
+        self._last = -1
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The state before this run's first step."""
+        self._draw(trainer, pl_module, None)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """At the interval."""
+        if pl_module.images_seen // self.every_n_images > self._last // self.every_n_images:
+            self._draw(trainer, pl_module, batch)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The final state."""
+        if self._last != pl_module.images_seen:
+            self._draw(trainer, pl_module, None)
+
+    def _draw(self, trainer: Trainer, module: LightningModule, batch: Any) -> None:
+        self._last = module.images_seen
+        folder = run_folder(trainer) / "samples"
+        if not trainer.is_global_zero:
+            return
+        if len(module.image_shape) == 1:
+            real = None if batch is None else as_batch(batch, module.batch_keys)[module.batch_keys[0]]
+            points = module.sample(32 * self.num_samples, seed=self.seed)
+            picture = scatter_picture(points[:, :2], None if real is None else real[:, :2])
+        else:
+            samples = module.sample(self.num_samples, seed=self.seed)
+            picture = grid_picture(samples, self.columns, scale=max(1, 64 // samples.shape[-1]))
+        folder.mkdir(parents=True, exist_ok=True)
+        picture.save(folder / f"{module.images_seen:09d}.png")
+        log_picture(trainer, module, "samples", picture)
+
