@@ -63,8 +63,8 @@ def table() -> str:
 def listing() -> str:
     """The catalogue for a terminal."""
     rows = [("system", "class", "year", "paper", "new in it", "config")]
-    rows += [
-        (s.stem, s.model.__name__, str(s.paper.year), s.paper.authors, s.paper.new, s.config) for s in systems()
-    ]
+    rows += [(s.stem, s.model.__name__, str(s.paper.year), s.paper.authors, s.paper.new, s.config) for s in systems()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

@@ -61,7 +61,9 @@ def model_class(checkpoint: dict[str, Any]) -> type[GenerativeModule]:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise CheckpointError(f"ckpt_path: the checkpoint is of {name}, which this version does not have") from error
+            raise CheckpointError(
+                f"ckpt_path: the checkpoint is of {name}, which this version does not have"
+            ) from error
     found = getattr(sys.modules.get(module), attribute, None)
     if not (isinstance(found, type) and issubclass(found, GenerativeModule)):
         raise CheckpointError(f"ckpt_path: the checkpoint is of {name!r}, which is not imported; import it first")

@@ -20,13 +20,13 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, P
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-
 from torch import Tensor
 
 from pl_genmodels.catalogue import listing, systems
 from pl_genmodels.data import ImageData
 from pl_genmodels.metrics import FeatureExtractor
 from pl_genmodels.models.base import GenerativeModule
+from pl_genmodels.models.latent_gan import LatentGAN
 
 PACKAGE = str(Path(__file__).parent)
 
@@ -137,7 +137,7 @@ class SaveConfig(SaveConfigCallback):
 class GenerativeCLI(LightningCLI):
     """Lightning's command line on this package's models and data, with defaults that lose nothing."""
 
-    def __init__(self, args: Sequence[str] | None = None) -> None:
+    def __init__(self, args: Sequence[str] | None = None, run: bool = True) -> None:
         # imported so that their short names can be used
         from pl_genmodels import callbacks, data, layers, losses, metrics, networks  # noqa: F401
 
@@ -153,6 +153,7 @@ class GenerativeCLI(LightningCLI):
             parser_class=Parser,
             parser_kwargs={"default_env": True, "env_prefix": "PLG", "prog": "pl_genmodels"},
             args=list(args) if args is not None else None,
+            run=run,
         )
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -165,6 +166,8 @@ class GenerativeCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Let a checkpoint fill in what was not given; on fit, what was given holds."""
+        if "subcommand" not in self.config:
+            return
         options = self.config[self.config.subcommand]
         path = options.get("ckpt_path")
         if self.config.subcommand == "fit" or not path or path in ("last", "best", "hpc", "registry"):
@@ -231,7 +234,11 @@ def sample(ckpt_path: str, num_samples: int = 64, out: str = "samples.png", seed
 
 
 def interpolate(
-    ckpt_path: str, out: str = "interpolation.png", num_paths: int = 8, num_steps: int = 10, seed: int = 0,
+    ckpt_path: str,
+    out: str = "interpolation.png",
+    num_paths: int = 8,
+    num_steps: int = 10,
+    seed: int = 0,
     path: str = "slerp",
 ) -> None:
     """Walk between latents of a checkpoint.
@@ -249,6 +256,8 @@ def interpolate(
     from pl_genmodels.editing import interpolate as walk
 
     model = load(ckpt_path)
+    if not isinstance(model, LatentGAN):
+        raise ValueError(f"interpolate: the checkpoint is of a {type(model).__name__}, allowed are models with latents")
     frames = walk(model, num_paths, num_steps, seed=seed, path=path)  # (paths, steps, C, H, W)
     _require_pictures(frames[0], "interpolate")
     target = _parent_made(Path(out))
@@ -300,7 +309,9 @@ def evaluate(
     _require_pictures(model.sample(1, seed=seed), "evaluate")
     if data is None:
         if "datamodule_hyper_parameters" not in checkpoint:
-            raise ValueError("data: the checkpoint names no data set of this package; give --data, a data set or folder")
+            raise ValueError(
+                "data: the checkpoint names no data set of this package; give --data, a data set or folder"
+            )
         data = sets.rebuild(checkpoint["datamodule_hyper_parameters"])
     elif isinstance(data, str):
         assert model.image_shape is not None

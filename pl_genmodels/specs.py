@@ -24,27 +24,37 @@ class Recorded:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Bind the arguments before `__init__` sees them."""
+        if cls.__init__ is object.__init__ and (args or kwargs):  # object itself no longer checks
+            raise TypeError(f"{cls.__name__}() takes no arguments, got {args or kwargs}")
         self = super().__new__(cls)
         object.__setattr__(self, "init_args", bound_arguments(cls, args, kwargs))
         return self
 
 
 def bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of a constructor call by name; `**kwargs` are laid flat, defaults stay out."""
+    """Arguments of a constructor call by name, with `**kwargs` laid flat and defaults filled in."""
     signature = inspect.signature(cls.__init__)  # type: ignore[misc]
     try:
         bound = signature.bind_partial(None, *args, **kwargs).arguments
     except TypeError:  # the constructor itself will say what is wrong
         return {}
-    named: dict[str, Any] = {}
-    for position, (name, value) in enumerate(bound.items()):
-        if position == 0:  # self
-            continue
+    named = default_arguments(cls)
+    for name, value in list(bound.items())[1:]:  # without self
         if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
             named.update(value)
         else:
             named[name] = value
     return named
+
+
+def default_arguments(cls: type) -> dict[str, Any]:
+    """Defaults of a constructor.
+
+    A spec states them, because jsonargparse would otherwise carry over those of the class that it replaces, and
+    because a checkpoint should not change when a default does.
+    """
+    parameters = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+    return {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
 
 
 def import_path(thing: type | FunctionType) -> str:
@@ -76,23 +86,30 @@ def to_spec(value: Any) -> Any:
     Raises:
         ValueError: For objects that no YAML could describe.
     """
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value.value if isinstance(value, Enum) else value
+    if isinstance(value, Enum):
+        return to_spec(value.value)
+    for plain in (bool, int, float, str):
+        if isinstance(value, plain):
+            return plain(value)  # a subclass, such as numpy.float64, is not plain
+    if value is None:
+        return None
     if isinstance(value, Recorded):
         arguments = {name: entry for name, entry in value.init_args.items() if name not in value.supplied}
         return {"class_path": import_path(type(value)), "init_args": to_spec(arguments)}
     if isinstance(value, type):
-        return {"class_path": import_path(value)}
+        return {"class_path": import_path(value), "init_args": to_spec(default_arguments(value))}
     if isinstance(value, functools.partial):
-        return {"class_path": import_path(_target(value)), "init_args": to_spec(value.keywords)}
+        target = _target(value)
+        defaults = default_arguments(target) if isinstance(target, type) else {}
+        return {"class_path": import_path(target), "init_args": to_spec({**defaults, **value.keywords})}
     if isinstance(value, FunctionType):
         return import_path(value)
     if isinstance(value, (list, tuple, set)):
         return [to_spec(entry) for entry in value]
     if isinstance(value, Mapping):
         return {str(key): to_spec(entry) for key, entry in value.items()}
-    if isinstance(value, (Path, Enum)):
-        return str(value) if isinstance(value, Path) else value.value
+    if isinstance(value, Path):
+        return str(value)
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:  # a NumPy or torch scalar
         return value.item()
     raise ValueError(

@@ -12,7 +12,7 @@ Batch: TypeAlias = dict[str, Tensor]
 """One mini-batch by name. `image` is what a model learns, float32 in [-1, 1], (B, C, H, W); points are (B, 2)."""
 
 Terms: TypeAlias = dict[str, Tensor]
-"""The named terms of one player's loss, each with one value per sample, (B,). Their sum is what the player minimises."""
+"""Named terms of one player's loss, each with one value per sample, (B,). Their sum is what the player minimises."""
 
 ImageShape: TypeAlias = tuple[int, ...]
 """Shape of one `image` without the batch: (C, H, W) for pictures, (2,) for points in the plane."""

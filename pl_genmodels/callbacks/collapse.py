@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -61,13 +61,11 @@ class CollapseMonitor(Callback):
         self._last = 0
         self._said: set[str] = set()
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Count intervals from here."""
         self._last = pl_module.images_seen
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Look, log, and act."""
         if pl_module.images_seen // self.every_n_images == self._last // self.every_n_images:
             return
@@ -87,14 +85,14 @@ class CollapseMonitor(Callback):
                 f"(min_diversity {self.min_diversity})",
             )
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Never let broken weights replace good ones."""
         broken = _non_finite_weights(pl_module)
         if broken is not None and self.action != "warn":
             raise TrainingCollapsedError(f"{broken} is not finite; no checkpoint was written, the last good one stays")
 
     @torch.no_grad()
-    def _signs(self, module: LightningModule, real: Tensor) -> dict[str, Tensor]:
+    def _signs(self, module: Any, real: Tensor) -> dict[str, Tensor]:
         real = real[: self.num_samples]
         fake = module.sample(self.num_samples, seed=self.seed).to(real.dtype)
         signs = {"diversity": _mean_distance(fake) / _mean_distance(real).clamp_min(1e-12)}
@@ -108,7 +106,7 @@ class CollapseMonitor(Callback):
             signs["gradient_norm_ratio"] = norms["discriminator"] / norms["generator"].clamp_min(1e-12)
         return signs
 
-    def _act(self, trainer: Trainer, module: LightningModule, problem: str) -> None:
+    def _act(self, trainer: Trainer, module: Any, problem: str) -> None:
         sentence = f"After {module.images_seen:,} images (step {trainer.global_step}), {problem}"
         if self.action == "stop":
             raise TrainingCollapsedError(f"{sentence}; the last good checkpoint stays.")
@@ -128,7 +126,7 @@ def _mean_distance(samples: Tensor) -> Tensor:
     return distances.mean()
 
 
-def _non_finite_terms(module: LightningModule) -> Iterator[str]:
+def _non_finite_terms(module: Any) -> Iterator[str]:
     for player, parts in module.last_terms.items():
         for part in parts:
             for name, values in part.items():
@@ -136,7 +134,7 @@ def _non_finite_terms(module: LightningModule) -> Iterator[str]:
                     yield f"{player}/{name}"
 
 
-def _non_finite_weights(module: LightningModule) -> str | None:
+def _non_finite_weights(module: Any) -> str | None:
     """Name of a parameter with a non-finite entry; one reduction for all of them unless there is one."""
     parameters = dict(module.named_parameters())
     norms = torch.stack(torch._foreach_norm(list(parameters.values())))
@@ -145,9 +143,10 @@ def _non_finite_weights(module: LightningModule) -> str | None:
     return next(name for name, norm in zip(parameters, norms, strict=True) if not bool(norm.isfinite()))
 
 
-def _restore_newest(trainer: Trainer, module: LightningModule) -> Path | None:
-    folders = {Path(c.path).parent for c in trainer.checkpoint_callbacks if getattr(c, "path", None)}
-    folders |= {Path(c.dirpath) for c in trainer.checkpoint_callbacks if getattr(c, "dirpath", None)}
+def _restore_newest(trainer: Trainer, module: Any) -> Path | None:
+    callbacks: list[Any] = list(trainer.checkpoint_callbacks)
+    folders = {Path(c.path).parent for c in callbacks if getattr(c, "path", None)}
+    folders |= {Path(c.dirpath) for c in callbacks if getattr(c, "dirpath", None)}
     files = [file for folder in folders for file in folder.glob("*.ckpt")]
     for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
         checkpoint = torch.load(file, map_location=module.device, weights_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 
 
 class GeneratorEMA(Callback):
@@ -34,7 +34,7 @@ class GeneratorEMA(Callback):
         self._updates: int | None = None
         self._images = 0
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Make the copy before weights are restored and moved."""
         if stage != "fit":
             return
@@ -43,7 +43,7 @@ class GeneratorEMA(Callback):
         pl_module.configure_model()
         pl_module.add_generator_ema()
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Start counting where the run stands, unless a checkpoint said where the last update was."""
         if self._updates is None:
             self._updates, self._images = pl_module.generator_updates, pl_module.images_seen
@@ -57,9 +57,7 @@ class GeneratorEMA(Callback):
         self._updates, self._images = state_dict["updates"], state_dict["images"]
 
     @torch.no_grad()
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Follow the generator whenever it has moved."""
         if pl_module.generator_updates == self._updates:
             return

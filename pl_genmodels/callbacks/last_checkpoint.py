@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -38,12 +38,12 @@ class LastCheckpoint(Checkpoint):
         self._interrupted = False
         self._handler: Any = None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Decide where to write while all ranks are together."""
         if stage == "fit":
             self.path = run_folder(trainer) / "checkpoints" / "last.ckpt"
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Listen for Ctrl-C."""
         self._saved_step = trainer.global_step
         if threading.current_thread() is threading.main_thread():
@@ -54,9 +54,7 @@ class LastCheckpoint(Checkpoint):
             raise KeyboardInterrupt
         self._interrupted = True
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Save at the interval; save and leave when asked to."""
         leave = self._interrupted or trainer.received_sigterm
         if trainer.world_size > 1:  # signals reach ranks between different batches
@@ -68,17 +66,18 @@ class LastCheckpoint(Checkpoint):
             if not trainer.received_sigterm:  # Lightning itself ends the run on SIGTERM
                 raise KeyboardInterrupt
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Save the final state."""
         if trainer.global_step != self._saved_step or self.path is None or not self.path.exists():
             self._save(trainer)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Give Ctrl-C back."""
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
             self._handler = None
 
     def _save(self, trainer: Trainer) -> None:
+        assert self.path is not None
         trainer.save_checkpoint(self.path)  # written beside its place and moved there when complete
         self._saved_step = trainer.global_step

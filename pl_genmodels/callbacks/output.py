@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+import numpy as np
+from lightning.pytorch import Trainer
 from PIL import Image
 
 
@@ -22,7 +23,7 @@ def run_folder(trainer: Trainer) -> Path:
     return Path(trainer.strategy.broadcast(str(folder)))
 
 
-def log_picture(trainer: Trainer, module: LightningModule, key: str, picture: Image.Image) -> None:
+def log_picture(trainer: Trainer, module: Any, key: str, picture: Image.Image) -> None:
     """Send a picture to every logger that takes pictures, on the step and `images_seen` of the scalars.
 
     Args:
@@ -31,8 +32,6 @@ def log_picture(trainer: Trainer, module: LightningModule, key: str, picture: Im
         key: Name of the picture, e.g. `samples`.
         picture: What to show.
     """
-    import numpy as np
-
     step = trainer.fit_loop.epoch_loop._batches_that_stepped
     for logger in trainer.loggers:
         kind = type(logger).__name__
@@ -40,8 +39,8 @@ def log_picture(trainer: Trainer, module: LightningModule, key: str, picture: Im
         if kind == "WandbLogger":
             import wandb
 
-            images_seen: Any = float(module.images_seen)  # type: ignore[arg-type]
-            logger.log_metrics({key: wandb.Image(picture), "images_seen": images_seen}, step=step)  # type: ignore[dict-item]
+            values: dict[str, Any] = {key: wandb.Image(picture), "images_seen": float(module.images_seen)}
+            logger.log_metrics(values, step=step)
         elif kind == "TensorBoardLogger":
             experiment.add_image(key, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
         elif hasattr(logger, "log_image"):

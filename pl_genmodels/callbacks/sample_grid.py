@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from PIL import Image
 from torch import Tensor
 
@@ -42,8 +42,9 @@ def scatter_picture(points: Tensor, real: Tensor | None) -> Image.Image:
     figure = Figure(figsize=(5, 5), layout="tight")
     axes = figure.add_subplot()
     if real is not None:
-        axes.scatter(*real.cpu().T, s=6, color="0.75", label="real")
-    axes.scatter(*points.float().cpu().T, s=6, color="tab:red", alpha=0.6, label="generated")
+        axes.scatter(real[:, 0].cpu(), real[:, 1].cpu(), s=6, color="0.75", label="real")
+    points = points.float().cpu()
+    axes.scatter(points[:, 0], points[:, 1], s=6, color="tab:red", alpha=0.6, label="generated")
     axes.set_aspect("equal")
     axes.legend(loc="upper right")
     canvas = FigureCanvasAgg(figure)
@@ -73,23 +74,21 @@ class SampleGrid(Callback):
         self.every_n_images, self.num_samples, self.columns, self.seed = every_n_images, num_samples, columns, seed
         self._last = -1
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """The state before this run's first step."""
         self._draw(trainer, pl_module, None)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """At the interval."""
         if pl_module.images_seen // self.every_n_images > self._last // self.every_n_images:
             self._draw(trainer, pl_module, batch)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """The final state."""
         if self._last != pl_module.images_seen:
             self._draw(trainer, pl_module, None)
 
-    def _draw(self, trainer: Trainer, module: LightningModule, batch: Any) -> None:
+    def _draw(self, trainer: Trainer, module: Any, batch: Any) -> None:
         self._last = module.images_seen
         folder = run_folder(trainer) / "samples"
         if not trainer.is_global_zero:
@@ -104,4 +103,3 @@ class SampleGrid(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         picture.save(folder / f"{module.images_seen:09d}.png")
         log_picture(trainer, module, "samples", picture)
-

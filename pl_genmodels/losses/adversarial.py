@@ -1,8 +1,9 @@
-"""What discriminator and generator minimise, as functions of raw logits. Every loss is per sample; nothing is reduced."""
+"""What discriminator and generator minimise, as functions of raw logits: one value per sample, nothing reduced."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch.nn.functional as F
@@ -40,6 +41,12 @@ class AdversarialLoss(Recorded, ABC):
         Returns:
             One value per sample, (B,).
         """
+
+
+def _needed(real: Tensor | None) -> Tensor:
+    if real is None:
+        raise ValueError("real: got None, but a relativistic generator loss compares with the logits of real samples")
+    return real
 
 
 class Minimax(AdversarialLoss):
@@ -129,8 +136,19 @@ class Relativistic(AdversarialLoss):
         return F.softplus(fake - real)
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
-        assert real is not None
-        return F.softplus(real - fake)
+        return F.softplus(_needed(real) - fake)
+
+
+def _standard(t: Tensor) -> Tensor:
+    return F.softplus(-t)
+
+
+def _least_squares(t: Tensor) -> Tensor:
+    return (t - 1) ** 2
+
+
+def _hinge(t: Tensor) -> Tensor:
+    return F.relu(1 - t)
 
 
 class RelativisticAverage(AdversarialLoss):
@@ -145,19 +163,20 @@ class RelativisticAverage(AdversarialLoss):
 
     generator_needs_real = True
 
+    forms: ClassVar[dict[str, Callable[[Tensor], Tensor]]] = {
+        "standard": _standard,
+        "least_squares": _least_squares,
+        "hinge": _hinge,
+    }
+
     def __init__(self, form: str = "standard") -> None:
-        forms = {
-            "standard": lambda t: F.softplus(-t),
-            "least_squares": lambda t: (t - 1) ** 2,
-            "hinge": lambda t: F.relu(1 - t),
-        }
-        if form not in forms:
-            raise ValueError(f"form: got {form!r}, allowed are {sorted(forms)}")
-        self._l = forms[form]
+        if form not in self.forms:
+            raise ValueError(f"form: got {form!r}, allowed are {sorted(self.forms)}")
+        self.form = form
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
-        return 0.5 * (self._l(real - fake.mean()) + self._l(real.mean() - fake))
+        loss = self.forms[self.form]
+        return 0.5 * (loss(real - fake.mean()) + loss(real.mean() - fake))
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
-        assert real is not None
-        return self.discriminator(fake, real)
+        return self.discriminator(fake, _needed(real))

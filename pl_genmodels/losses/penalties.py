@@ -173,7 +173,7 @@ class WeightClipping(Constraint):
 
     @torch.no_grad()
     def project(self, discriminator: nn.Module) -> None:  # noqa: D102
-        parameters = list(discriminator.parameters())
+        parameters: list[Tensor] = list(discriminator.parameters())
         torch._foreach_clamp_min_(parameters, -self.bound)
         torch._foreach_clamp_max_(parameters, self.bound)
 
@@ -196,4 +196,9 @@ class SpectralNorm(Constraint):
     def attach(self, discriminator: nn.Module) -> None:  # noqa: D102
         kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
         for layer in [module for module in discriminator.modules() if isinstance(module, kinds)]:
+            if not bool(layer.weight.any()):
+                raise ValueError(
+                    f"SpectralNorm: a {type(layer).__name__} of {type(discriminator).__name__} starts at zero, with "
+                    "no norm to divide by; allowed are networks without zero-initialised layers"
+                )
             parametrizations.spectral_norm(layer, n_power_iterations=self.num_power_iterations)

@@ -125,7 +125,7 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         """Give Weights & Biases its x-axis and its summary."""
         for logger in self.loggers:
             if type(logger).__name__ == "WandbLogger" and self.trainer.is_global_zero:
-                run = cast(Any, logger.experiment)
+                run = cast(Any, logger).experiment
                 run.define_metric("images_seen")
                 run.define_metric("*", step_metric="images_seen")
                 run.summary.update({"system": self.stem(), "paper": self.paper.title, "paper_url": self.paper.url})
@@ -148,7 +148,7 @@ def _shape_of_first_batch(module: GenerativeModule) -> ImageShape:
         return tuple(data.image_shape)
     loader = data.train_dataloader() if data is not None else trainer.fit_loop._data_source.instance
     with torch.random.fork_rng():
-        batch = as_batch(next(iter(loader)), module.batch_keys)
+        batch = as_batch(next(iter(cast(Iterable, loader))), module.batch_keys)
     return tuple(batch[module.batch_keys[0]].shape[1:])
 
 
@@ -156,7 +156,7 @@ def _warn_about_range(images: Tensor) -> None:
     if images.ndim < 4 or not images.is_floating_point():
         return
     low, high = (float(value) for value in images.aminmax())
-    if low >= 0 and high > 0.5 or high > 1.5:
+    if (low >= 0 and high > 0.5) or high > 1.5:
         rank_zero_warn(
             f"The first batch lies in [{low:.3g}, {high:.3g}]; models of this package expect images in [-1, 1]."
         )
@@ -333,7 +333,7 @@ class AdversarialModule(GenerativeModule):
         # inside training_step: a checkpoint written after the batch must hold the schedules' new state
         if not (clock_played if self.scheduler_interval == "step" else self.trainer.is_last_batch):
             return
-        schedulers = self.lr_schedulers() or []
+        schedulers = cast(Any, self.lr_schedulers() or [])
         for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
             scheduler.step()
 

@@ -60,7 +60,7 @@ def average_buffers(module: nn.Module, world_size: int) -> None:
 @contextlib.contextmanager
 def held_still(parameters: Sequence[nn.Parameter], buffers: Sequence[Tensor]) -> Iterator[None]:
     """Let gradients pass through networks without collecting any, and undo what forward passes do to their buffers."""
-    before = [(buffer, buffer._version, buffer.clone()) for buffer in buffers]
+    before = [buffer.clone() for buffer in buffers]
     frozen = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in frozen:
         parameter.requires_grad_(False)
@@ -69,10 +69,9 @@ def held_still(parameters: Sequence[nn.Parameter], buffers: Sequence[Tensor]) ->
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
-        with torch.no_grad():
-            for buffer, version, value in before:
-                if buffer._version != version:  # a graph that waits for its backward may hold the untouched ones
-                    buffer.copy_(value)
+        for buffer, value in zip(buffers, before, strict=True):
+            # .data: a graph still waiting for its backward checks versions, and what it saw is what is put back
+            buffer.data.copy_(value)
 
 
 @contextlib.contextmanager

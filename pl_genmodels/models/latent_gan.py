@@ -107,11 +107,11 @@ class LatentGAN(AdversarialModule):
     def build(self, image_shape: ImageShape) -> None:
         """Create both networks, constrain the discriminator, and store pictures channels-last (faster on CPU too)."""
         for player, factory in self._factories.items():
-            network = factory if isinstance(factory, nn.Module) else factory(image_shape)
+            network: Any = factory if isinstance(factory, nn.Module) else factory(image_shape)
             if tuple(network.image_shape) != image_shape:
                 raise ValueError(f"{player}: built for image_shape {network.image_shape}, the data have {image_shape}")
             if len(image_shape) == 3:
-                network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+                network = network.to(memory_format=torch.channels_last)
             setattr(self, player, network)
         for constraint in self.constraints:
             constraint.attach(self.discriminator)
@@ -125,13 +125,15 @@ class LatentGAN(AdversarialModule):
         if saved and not fitting:
             self.add_generator_ema()
         elif saved and not hasattr(self, "generator_ema"):
-            rank_zero_warn("The checkpoint holds averaged weights, but no GeneratorEMA is configured: they are dropped.")
+            rank_zero_warn(
+                "The checkpoint holds averaged weights, but no GeneratorEMA is configured: they are dropped."
+            )
             for key in saved:
                 del weights[key]
         elif hasattr(self, "generator_ema") and not saved:  # the average starts from the checkpoint's generator
             prefix = "generator."
             current = {key: value for key, value in weights.items() if key.startswith(prefix)}
-            weights.update({f"generator_ema.{key[len(prefix):]}": value for key, value in current.items()})
+            weights.update({f"generator_ema.{key[len(prefix) :]}": value for key, value in current.items()})
 
     def add_generator_ema(self) -> None:
         """Keep a frozen copy of the generator for averaged weights; it lies in the state dict beside the original."""
@@ -153,7 +155,9 @@ class LatentGAN(AdversarialModule):
         blocks = []
         for block in range(first // LATENT_BLOCK, -(-(first + num_samples) // LATENT_BLOCK)):
             state = np.random.SeedSequence((seed, block)).generate_state(1, np.uint64)[0]
-            blocks.append(self.prior.sample(LATENT_BLOCK, dim, torch.Generator().manual_seed(int(state)), torch.device("cpu")))
+            blocks.append(
+                self.prior.sample(LATENT_BLOCK, dim, torch.Generator().manual_seed(int(state)), torch.device("cpu"))
+            )
         start = first % LATENT_BLOCK
         return torch.cat(blocks)[start : start + num_samples].to(self.device)
 
@@ -224,4 +228,3 @@ class LatentGAN(AdversarialModule):
         if player == "discriminator":
             for constraint in self.constraints:
                 constraint.project(self.discriminator)
-

@@ -1,4 +1,4 @@
-"""Optimisers with the settings of the papers as defaults, so that a config shows them and a checkpoint can name them."""
+"""Optimisers with the papers' settings as defaults, so that a config shows them and a checkpoint can name them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""GANs without conditions: one objective, one file."""

@@ -1,0 +1,21 @@
+import os
+
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+os.environ.setdefault("WANDB_SILENT", "true")
+
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_configure(config):
+    torch.set_num_threads(1)  # one worker a core; the tensors are small
+
+
+@pytest.fixture
+def configs():
+    return ROOT / "configs"

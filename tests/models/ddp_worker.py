@@ -1,0 +1,34 @@
+"""One rank of the pair that trains every config; started by the contract test through torchrun."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from harness import build, train_shared
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    rank = int(os.environ["RANK"])
+    folder = Path(sys.argv[1])
+    for case in sys.argv[2:]:
+        name, config, micro_batches, clip = case.split("=")
+        given = torch.load(folder / f"{name}.in", weights_only=True)
+        model, _, _ = build(config)
+        if name == "wgan_gp_long":
+            model.critic_steps_at = lambda update: 5
+        model.double()
+        model.configure_model()
+        model.load_state_dict(given["weights"])
+        state = train_shared(
+            model,
+            given["batches"],
+            folder / name,
+            rank=rank,
+            world_size=2,
+            micro_batches=int(micro_batches),
+            clip=float(clip) or None,
+        )
+        torch.save(state, folder / f"{name}.rank{rank}")
