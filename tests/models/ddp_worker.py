@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import torch
-from harness import build, train_shared
+
+from tests.models.harness import build, train_shared
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

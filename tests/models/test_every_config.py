@@ -9,10 +9,10 @@ import sys
 
 import pytest
 import torch
-from harness import Recorder, SaveAt, assert_same, build, snapshot, train_shared, trainer
 
 import pl_genmodels
 from tests.conftest import ROOT
+from tests.models.harness import Recorder, SaveAt, assert_same, build, snapshot, train_shared, trainer
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 BATCHES = 12
@@ -114,7 +114,7 @@ def ddp_states(tmp_path_factory):
     worker = ROOT / "tests" / "models" / "ddp_worker.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(worker)]
     arguments = [f"{name}={path}={micro}={clip or 0}" for name, (path, _, micro, clip) in cases.items()]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{worker.parent}"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*command, str(folder), *arguments], env=environment, capture_output=True, text=True, timeout=600, check=False
     )
