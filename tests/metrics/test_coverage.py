@@ -1,0 +1,70 @@
+import math
+
+import pytest
+import torch
+
+from pl_genmodels.metrics import mode_coverage, sliced_wasserstein
+
+SIGMA = 0.1
+ANGLES = torch.arange(8) * math.tau / 8
+RING = 2 * torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1)
+
+
+def ring(num, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    modes = torch.randint(8, (num,), generator=generator)
+    return RING[modes] + SIGMA * torch.randn(num, 2, generator=generator)
+
+
+def test_true_samples_find_all_modes_with_the_share_of_a_perfect_sampler():
+    result = mode_coverage(ring(2500), RING, SIGMA)
+    assert result["modes"] == 8
+    assert result["high_quality"] == pytest.approx(1 - math.exp(-4.5), abs=0.008)
+    assert 0 <= result["kl"] < 0.005
+
+
+def test_one_point_is_one_mode():
+    result = mode_coverage(RING[:1].expand(100, 2), RING, SIGMA)
+    assert result == {"modes": 1, "high_quality": 1, "kl": pytest.approx(math.log(8))}
+
+
+def test_uniform_noise_is_rarely_near_a_mode():
+    noise = torch.rand(20000, 2, generator=torch.Generator().manual_seed(0)) * 6 - 3
+    assert mode_coverage(noise, RING, SIGMA)["high_quality"] == pytest.approx(0.0628, abs=0.006)
+
+
+def test_half_the_modes_cost_log_two():
+    points = RING[torch.arange(400) % 4]
+    result = mode_coverage(points, RING, SIGMA)
+    assert result["modes"] == 4
+    assert result["kl"] == pytest.approx(math.log(2))
+
+
+def test_far_samples_capture_nothing():
+    for samples in (RING + 1.0, RING * float("nan")):
+        assert mode_coverage(samples, RING, SIGMA) == {"modes": 0, "high_quality": 0, "kl": math.inf}
+
+
+def test_sliced_distance_of_a_shift_is_two_over_pi_of_it():
+    samples, shift = ring(500), torch.tensor([3.0, -4.0])
+    distance = sliced_wasserstein(samples, samples + shift, num_projections=20000)
+    assert distance == pytest.approx(5 * 2 / math.pi, rel=0.01)
+
+
+def test_sliced_distance_ignores_order_and_leaves_the_global_random_numbers_alone():
+    samples = ring(300)
+    before = torch.get_rng_state()
+    assert sliced_wasserstein(samples, samples.flip(0)) == 0
+    assert sliced_wasserstein(samples, ring(300, seed=1)) == sliced_wasserstein(samples, ring(300, seed=1))
+    assert torch.equal(before, torch.get_rng_state())
+    other = torch.Generator().manual_seed(5)
+    assert sliced_wasserstein(samples, RING[:1] + samples, generator=other) > 0.5
+
+
+def test_refuses_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match="allowed are"):
+        mode_coverage(torch.zeros(3, 2), torch.zeros(8, 3), SIGMA)
+    with pytest.raises(ValueError, match="sigma: got 0"):
+        mode_coverage(torch.zeros(3, 2), RING, 0)
+    with pytest.raises(ValueError, match=r"samples2: got shape \(4, 2\)"):
+        sliced_wasserstein(torch.zeros(3, 2), torch.zeros(4, 2))
