@@ -252,7 +252,13 @@ def fit(make, folder, ckpt_path=None, automatic=True, validate=False, **options)
         folder, filename="{step}", save_top_k=-1, every_n_train_steps=1, save_on_train_epoch_end=False
     )
     ends = ModelCheckpoint(folder, filename="epoch-{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    quiet = {
+        "enable_checkpointing": not ckpt_path,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "accelerator": "cpu",
+    }
     trainer = Trainer(max_epochs=3, callbacks=[] if ckpt_path else [saver, ends], **quiet, **options)
     module = Recorder(automatic)
     trainer.fit(module, make(), Loader(numbers(4), 2, shuffle=False) if validate else None, ckpt_path=ckpt_path)
