@@ -33,9 +33,8 @@ def read_checkpoint(path: str | Path, map_location: str = "cpu") -> dict[str, An
     try:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
         raise CheckpointError(
-            f"ckpt_path: {path} is not a checkpoint of plain tensors and values, and was not loaded ({reason})"
+            f"ckpt_path: {path} is no checkpoint, or holds more than tensors and plain values, and was not loaded"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"ckpt_path: {path} is damaged or cut short, or not a checkpoint") from error

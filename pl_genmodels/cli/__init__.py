@@ -1,0 +1,49 @@
+"""The command line: Lightning's commands on our models and data, and our own that need a checkpoint only."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from pl_genmodels.cli.errors import fail, sentence_for
+from pl_genmodels.cli.lightning import GenerativeCLI
+from pl_genmodels.cli.verbs import VERBS, run_verb
+
+__all__ = ["GenerativeCLI", "main"]
+
+
+def _quieten() -> None:
+    """Leave out messages that tell a user of this package nothing."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
+        logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
+    for message in (
+        ".*does not have many workers.*",
+        ".*LeafSpec.*",
+        ".*no pre-optimization state was saved.*",
+        ".*sync_dist=True.*",
+    ):
+        warnings.filterwarnings("ignore", message)
+    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; a user's mistake ends in one sentence and exit status 1 or 2.
+
+    Args:
+        args: Arguments after the program's name; those of the process by default.
+    """
+    _quieten()
+    arguments = list(sys.argv[1:] if args is None else args)
+    try:
+        if arguments and arguments[0] in VERBS:
+            run_verb(arguments[0], arguments[1:])
+        else:
+            GenerativeCLI(args)
+    except Exception as error:
+        sentence = sentence_for(error)
+        if sentence is None or os.environ.get("PL_GENMODELS_TRACEBACK"):
+            raise
+        fail(sentence)

@@ -1,0 +1,124 @@
+"""Lightning's own commands on our models and data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
+
+from pl_genmodels.catalogue import systems
+from pl_genmodels.cli.errors import COMMANDS, Parser
+from pl_genmodels.models.base import GenerativeModule
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the resolved config beside the run's checkpoints and tells Weights & Biases."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
+
+    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """On rank 0, for fits only."""
+        if stage != "fit":
+            return
+        logger = trainer.loggers[0] if trainer.loggers else None
+        folder = Path(trainer.default_root_dir)
+        if logger is not None and logger.save_dir is not None:
+            version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+            folder = Path(logger.save_dir) / str(logger.name) / version
+        folder.mkdir(parents=True, exist_ok=True)
+        text = self.parser.dump(self.config, skip_none=False)
+        (folder / "config.yaml").write_text(text)
+
+
+class GenerativeCLI(LightningCLI):
+    """Lightning's command line on this package's models and data, with defaults that lose nothing."""
+
+    def __init__(self, args: Sequence[str] | None = None, run: bool = True) -> None:
+        # imported so that their short names can be used
+        from pl_genmodels import callbacks, data, layers, losses, metrics, networks  # noqa: F401
+
+        systems()
+        super().__init__(
+            GenerativeModule,
+            data.ImageData,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=SaveConfig,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            parser_class=Parser,
+            parser_kwargs={
+                "default_env": True,
+                "env_prefix": "PLG",
+                "prog": "pl_genmodels",
+                "description": f"Deep generative models. Also, from a checkpoint alone: {', '.join(COMMANDS[4:])}.",
+            },
+            args=list(args) if args is not None else None,
+            run=run,
+        )
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Model and data are required for fit only; elsewhere a checkpoint can bring them."""
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        fit = not getattr(self, "_subcommand_parsers", None)  # parsers are made in order, fit first
+        parser.add_lightning_class_args(self._model_class, "model", subclass_mode=True, required=fit)
+        parser.add_lightning_class_args(self._datamodule_class, "data", subclass_mode=True, required=fit)
+        parser.link_arguments("data.image_shape", "model.init_args.image_shape", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """Look at the checkpoint before anything is built; let it fill in what was not given, except on fit."""
+        options = self.config.get(self.config.get("subcommand", ""), {})
+        path = options.get("ckpt_path")
+        if not path or path in ("last", "best", "hpc", "registry"):
+            return
+        from pl_genmodels.checkpoints import model_class, read_checkpoint
+
+        checkpoint = read_checkpoint(path, map_location="meta")
+        model_class(checkpoint)
+        given: dict[str, Any] = {}
+        for key, saved in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
+            arguments = {k: v for k, v in checkpoint.get(saved, {}).items() if k != "_instantiator"}
+            class_path = arguments.pop("_class_path", None)
+            if options.get(key) is None and class_path is not None:
+                if key == "model":
+                    arguments.pop("image_shape", None)  # comes from the data
+                given[key] = {"class_path": class_path, "init_args": arguments}
+        if given:
+            self.config = self.parser.parse_object({self.config.subcommand: given}, self.config)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add what every run should have and the user did not configure."""
+        from pl_genmodels import callbacks as ours
+        from pl_genmodels.callbacks.fidelity import is_fid
+
+        config = self._get(self.config_init, "trainer")
+        given = config.get("callbacks") or []
+        callbacks: list[Callback] = list(given) if isinstance(given, list) else [given]
+
+        def missing(*kinds: type[Callback]) -> bool:
+            return not any(isinstance(callback, kinds) for callback in callbacks)
+
+        if missing(ours.ExactResume):
+            callbacks.append(ours.ExactResume())
+        if config.get("enable_progress_bar") is not False and missing(ProgressBar):
+            callbacks.append(ours.GenerativeProgressBar())
+        if config.get("enable_checkpointing") is not False and not config.get("fast_dev_run") and missing(Checkpoint):
+            if any(is_fid(callback) for callback in callbacks):
+                callbacks.append(
+                    ModelCheckpoint(
+                        monitor="fid", mode="min", filename="best", enable_version_counter=False, save_top_k=1
+                    )
+                )
+            callbacks.append(ours.LastCheckpoint())
+        if missing(ours.RunSummary):
+            callbacks.append(ours.RunSummary())
+        logger = config.get("logger")
+        if logger is None or logger is True:
+            logger = CSVLogger("runs", name=type(self.model).stem())
+        return super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
