@@ -71,25 +71,31 @@ class CollapseMonitor(Callback):
             return
         self._last = pl_module.images_seen
         broken = next(_non_finite_terms(pl_module), None) or _non_finite_weights(pl_module)
-        if broken is not None:
-            self._act(trainer, pl_module, f"{broken} is not finite")
+        if trainer.strategy.reduce_boolean_decision(broken is not None, all=False):  # all ranks act or none does
+            self._act(trainer, pl_module, "values", f"{broken or 'a value of another process'} is not finite")
             return
         signs = self._signs(pl_module, as_batch(batch, pl_module.batch_keys)[pl_module.batch_keys[0]])
-        pl_module.log_dict({f"monitor/{name}": value for name, value in signs.items()})
-        if signs["diversity"] < self.min_diversity:
-            found = float(signs["diversity"])
-            self._act(
-                trainer,
-                pl_module,
-                f"the samples have collapsed: their mean distance is {found:.3f} of that between real ones "
-                f"(min_diversity {self.min_diversity})",
-            )
+        found = {name: float(trainer.strategy.reduce(value, reduce_op="mean")) for name, value in signs.items()}
+        values = {f"monitor/{name}": value for name, value in found.items()}
+        pl_module.log_dict(values, logger=False)
+        for logger in trainer.loggers:  # at once: log_every_n_steps rarely falls on this batch
+            step = trainer.fit_loop.epoch_loop._batches_that_stepped
+            logger.log_metrics({**values, "images_seen": float(pl_module.images_seen)}, step=step)
+        if found["diversity"] < self.min_diversity:
+            share = f"their mean distance is {found['diversity']:.3f} of that between real ones"
+            problem = f"the samples have collapsed: {share} (min_diversity {self.min_diversity})"
+            self._act(trainer, pl_module, "diversity", problem)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Never let broken weights replace good ones."""
         broken = _non_finite_weights(pl_module)
-        if broken is not None and self.action != "warn":
+        if broken is None or self.action == "warn":
+            return
+        if self.action == "stop":
             raise TrainingCollapsedError(f"{broken} is not finite; no checkpoint was written, the last good one stays")
+        self._act(trainer, pl_module, "values", f"{broken} is not finite")
+        checkpoint["state_dict"] = trainer.strategy.lightning_module_state_dict()
+        checkpoint["optimizer_states"] = [trainer.strategy.optimizer_state(o) for o in trainer.optimizers]
 
     @torch.no_grad()
     def _signs(self, module: Any, real: Tensor) -> dict[str, Tensor]:
@@ -106,7 +112,7 @@ class CollapseMonitor(Callback):
             signs["gradient_norm_ratio"] = norms["discriminator"] / norms["generator"].clamp_min(1e-12)
         return signs
 
-    def _act(self, trainer: Trainer, module: Any, problem: str) -> None:
+    def _act(self, trainer: Trainer, module: Any, kind: str, problem: str) -> None:
         sentence = f"After {module.images_seen:,} images (step {trainer.global_step}), {problem}"
         if self.action == "stop":
             raise TrainingCollapsedError(f"{sentence}; the last good checkpoint stays.")
@@ -115,8 +121,8 @@ class CollapseMonitor(Callback):
             if source is None:
                 raise TrainingCollapsedError(f"{sentence}; there is no good checkpoint to go back to.")
             rank_zero_warn(f"{sentence}; went back to {source}.")
-        elif problem not in self._said:
-            self._said.add(problem)
+        elif kind not in self._said:
+            self._said.add(kind)
             rank_zero_warn(f"{sentence}.")
 
 
@@ -149,9 +155,12 @@ def _restore_newest(trainer: Trainer, module: Any) -> Path | None:
     folders |= {Path(c.dirpath) for c in callbacks if getattr(c, "dirpath", None)}
     files = [file for folder in folders for file in folder.glob("*.ckpt")]
     for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
-        checkpoint = torch.load(file, map_location=module.device, weights_only=True)
+        try:
+            checkpoint = torch.load(file, map_location=module.device, weights_only=True)
+        except Exception:  # cut short by whatever broke an earlier run
+            continue
         tensors = [value for value in checkpoint["state_dict"].values() if value.is_floating_point()]
-        if all(bool(value.isfinite().all()) for value in tensors):
+        if "optimizer_states" in checkpoint and all(bool(value.isfinite().all()) for value in tensors):
             module.load_state_dict(checkpoint["state_dict"])
             for optimizer, state in zip(trainer.optimizers, checkpoint["optimizer_states"], strict=True):
                 optimizer.load_state_dict(state)

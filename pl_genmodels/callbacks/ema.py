@@ -42,6 +42,7 @@ class GeneratorEMA(Callback):
             raise ValueError(f"GeneratorEMA: got {type(pl_module).__name__}, allowed are models with a generator")
         pl_module.configure_model()
         pl_module.add_generator_ema()
+        self._updates = None  # of an earlier run with this callback
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Start counting where the run stands, unless a checkpoint said where the last update was."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -35,6 +37,7 @@ class LastCheckpoint(Checkpoint):
         self.every_n_train_steps = every_n_train_steps
         self.path: Path | None = None
         self._saved_step = 0
+        self._saved_batch = -1
         self._interrupted = False
         self._handler: Any = None
 
@@ -45,7 +48,8 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Listen for Ctrl-C."""
-        self._saved_step = trainer.global_step
+        self._saved_step, self._saved_batch = trainer.global_step, -1
+        self._interrupted = False
         if threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGINT, self._interrupt)
 
@@ -68,8 +72,13 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Save the final state."""
-        if trainer.global_step != self._saved_step or self.path is None or not self.path.exists():
+        if self._saved_batch != trainer.fit_loop.total_batch_idx:
             self._save(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Give Ctrl-C back; after an interrupt Lightning keeps it off until it has shut down."""
+        if not isinstance(exception, KeyboardInterrupt):
+            self.teardown(trainer, pl_module, "fit")
 
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Give Ctrl-C back."""
@@ -79,5 +88,14 @@ class LastCheckpoint(Checkpoint):
 
     def _save(self, trainer: Trainer) -> None:
         assert self.path is not None
-        trainer.save_checkpoint(self.path)  # written beside its place and moved there when complete
-        self._saved_step = trainer.global_step
+        part = self.path.with_name(self.path.name + ".part")
+        try:
+            trainer.save_checkpoint(part)  # by way of the system's temporary folder, perhaps of another disk
+            if trainer.is_global_zero:
+                if self.path.is_dir():  # sharded strategies write folders
+                    shutil.rmtree(self.path)
+                os.replace(part, self.path)
+        finally:
+            if trainer.is_global_zero and part.is_file():
+                part.unlink()
+        self._saved_step, self._saved_batch = trainer.global_step, trainer.fit_loop.total_batch_idx

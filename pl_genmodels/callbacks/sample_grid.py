@@ -73,30 +73,33 @@ class SampleGrid(Callback):
                 raise ValueError(f"{name}: got {value}, allowed is 1 or more")
         self.every_n_images, self.num_samples, self.columns, self.seed = every_n_images, num_samples, columns, seed
         self._last = -1
+        self._real: Tensor | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """The state before this run's first step."""
-        self._draw(trainer, pl_module, None)
+        self._real = None
+        self._draw(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """At the interval."""
+        if len(pl_module.image_shape) == 1:
+            self._real = as_batch(batch, pl_module.batch_keys)[pl_module.batch_keys[0]]
         if pl_module.images_seen // self.every_n_images > self._last // self.every_n_images:
-            self._draw(trainer, pl_module, batch)
+            self._draw(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """The final state."""
         if self._last != pl_module.images_seen:
-            self._draw(trainer, pl_module, None)
+            self._draw(trainer, pl_module)
 
-    def _draw(self, trainer: Trainer, module: Any, batch: Any) -> None:
+    def _draw(self, trainer: Trainer, module: Any) -> None:
         self._last = module.images_seen
         folder = run_folder(trainer) / "samples"
         if not trainer.is_global_zero:
             return
         if len(module.image_shape) == 1:
-            real = None if batch is None else as_batch(batch, module.batch_keys)[module.batch_keys[0]]
             points = module.sample(32 * self.num_samples, seed=self.seed)
-            picture = scatter_picture(points[:, :2], None if real is None else real[:, :2])
+            picture = scatter_picture(points[:, :2], None if self._real is None else self._real[:, :2])
         else:
             samples = module.sample(self.num_samples, seed=self.seed)
             picture = grid_picture(samples, self.columns, scale=max(1, 64 // samples.shape[-1]))
