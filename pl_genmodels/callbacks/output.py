@@ -11,16 +11,20 @@ from PIL import Image
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Folder of the run: that of the first logger's version, else the Trainer's root. The same on every rank.
+    """Folder of the run, agreed on by all ranks: a collective call.
 
-    It is the folder in which ModelCheckpoint puts its `checkpoints` by default.
+    It is that of the first logger's version, else the Trainer's root, where ModelCheckpoint puts its `checkpoints`.
     """
+    return Path(trainer.strategy.broadcast(str(own_run_folder(trainer))))
+
+
+def own_run_folder(trainer: Trainer) -> Path:
+    """Folder of the run as this rank sees it; what rank 0 sees counts."""
     logger = trainer.loggers[0] if trainer.loggers else None
-    folder = Path(trainer.default_root_dir)
-    if logger is not None and logger.save_dir is not None:
-        version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-        folder = Path(logger.save_dir) / str(logger.name) / version
-    return Path(trainer.strategy.broadcast(str(folder)))
+    if logger is None or logger.save_dir is None:
+        return Path(trainer.default_root_dir)
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return Path(logger.save_dir) / str(logger.name) / version
 
 
 def log_picture(trainer: Trainer, module: Any, key: str, picture: Image.Image) -> None:

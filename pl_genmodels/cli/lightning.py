@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
+from pl_genmodels.callbacks.output import own_run_folder
 from pl_genmodels.catalogue import systems
 from pl_genmodels.cli.errors import COMMANDS, Parser
 from pl_genmodels.models.base import GenerativeModule
@@ -26,14 +27,13 @@ class SaveConfig(SaveConfigCallback):
         """On rank 0, for fits only."""
         if stage != "fit":
             return
-        logger = trainer.loggers[0] if trainer.loggers else None
-        folder = Path(trainer.default_root_dir)
-        if logger is not None and logger.save_dir is not None:
-            version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-            folder = Path(logger.save_dir) / str(logger.name) / version
-        folder.mkdir(parents=True, exist_ok=True)
         text = self.parser.dump(self.config, skip_none=False)
+        folder = own_run_folder(trainer)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(text)
+        for logger in trainer.loggers:
+            if type(logger).__name__ == "WandbLogger":
+                cast(Any, logger).experiment.config.update({"config": yaml.safe_load(text)}, allow_val_change=True)
 
 
 class GenerativeCLI(LightningCLI):
