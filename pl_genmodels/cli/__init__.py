@@ -20,13 +20,15 @@ def _quieten() -> None:
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
         logging.getLogger(name).addFilter(lambda record: "Tip:" not in record.getMessage())
     for message in (
-        ".*does not have many workers.*",
-        ".*LeafSpec.*",
-        ".*no pre-optimization state was saved.*",
-        ".*sync_dist=True.*",
+        "does not have many workers",
+        "LeafSpec",
+        "no pre-optimization state was saved",
+        "sync_dist=True",
+        "args parameter is intended to run from within Python",
+        r"module\(s\) in eval mode at the start",
+        "exists and is not empty",
     ):
-        warnings.filterwarnings("ignore", message)
-    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", f".*{message}")
 
 
 def main(args: Sequence[str] | None = None) -> None:

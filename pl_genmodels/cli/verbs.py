@@ -184,6 +184,7 @@ def _parent_made(path: Path) -> Path:
 def _write(samples: Tensor, out: Path, columns: int) -> None:
     """Write samples as one grid, an array, or a folder of pictures, by the name of the target."""
     import numpy as np
+    from PIL import Image
 
     from pl_genmodels.callbacks.sample_grid import grid_picture, scatter_picture
     from pl_genmodels.metrics.fidelity import to_uint8
@@ -201,8 +202,6 @@ def _write(samples: Tensor, out: Path, columns: int) -> None:
     else:
         _require_pictures(samples, "out")
         out.mkdir(parents=True, exist_ok=True)
-        for index, picture in enumerate(samples):
-            grid_picture(picture[None], 1, 1).crop((1, 1, picture.shape[-1] + 1, picture.shape[-2] + 1)).save(
-                out / f"{index:06d}.png"
-            )
+        for index, pixels in enumerate(to_uint8(samples).permute(0, 2, 3, 1).cpu().numpy()):  # (H, W, C)
+            Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(out / f"{index:06d}.png")
     print(out)
