@@ -60,7 +60,9 @@ class Prior(Recorded, ABC):
     """Distribution of the latents."""
 
     @abstractmethod
-    def sample(self, num_samples: int, latent_dim: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    def sample(
+        self, num_samples: int, latent_dim: int, generator: torch.Generator | None, device: torch.device
+    ) -> Tensor:
         """Draw latents, (num_samples, latent_dim), on `device`, from `generator` or torch's global state."""
 
 

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor, nn
 
-from pl_genmodels.networks.base import Discriminator, Generator, require_picture
+from pl_genmodels.networks.base import Discriminator, Generator
+from pl_genmodels.networks.sizes import num_doublings
 from pl_genmodels.types import ImageShape
-
-
-def num_stages(network: str, image_shape: ImageShape) -> int:
-    """Number of doublings from 4x4 to the picture's size.
-
-    Raises:
-        ValueError: If the picture is not square with a power-of-two side of at least 8.
-    """
-    _, height, width = require_picture(network, image_shape)
-    if height != width or height < 8 or height & (height - 1):
-        raise ValueError(f"{network}: got images of {height}x{width}, allowed are squares of side 8, 16, 32, 64, ...")
-    return int(math.log2(height)) - 2
 
 
 def init_weights(module: nn.Module) -> None:
@@ -47,7 +34,7 @@ class DCGANGenerator(Generator):
 
     def __init__(self, image_shape: ImageShape, latent_dim: int = 100, channels: int = 64) -> None:
         super().__init__(image_shape, latent_dim)
-        stages = num_stages("DCGANGenerator", image_shape)
+        stages = num_doublings("DCGANGenerator", image_shape, smallest=8)
         width = channels * 2 ** (stages - 1)
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, width, 4, 1, 0, bias=False)]
         for _ in range(stages - 1):
@@ -74,7 +61,7 @@ class DCGANDiscriminator(Discriminator):
 
     def __init__(self, image_shape: ImageShape, channels: int = 64, batch_norm: bool = True) -> None:
         super().__init__(image_shape)
-        stages = num_stages("DCGANDiscriminator", image_shape)
+        stages = num_doublings("DCGANDiscriminator", image_shape, smallest=8)
         layers: list[nn.Module] = [nn.Conv2d(image_shape[0], channels, 4, 2, 1, bias=not batch_norm), nn.LeakyReLU(0.2)]
         width = channels
         for _ in range(stages - 1):
