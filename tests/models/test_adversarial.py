@@ -291,10 +291,11 @@ def test_a_shape_is_needed_before_there_are_data():
     [
         (lambda x: (x + 1) / 2, True),
         (lambda x: (x + 1) * 127.5, True),
+        (lambda x: 3 * x, True),
         (lambda x: x, False),
         (lambda x: x.clamp(-0.9, 0.4), False),
     ],
-    ids=["0 to 1", "0 to 255", "-1 to 1", "dark"],
+    ids=["0 to 1", "0 to 255", "-3 to 3", "-1 to 1", "dark"],
 )
 def test_images_of_another_range_are_noticed(convert, warns, tmp_path, recwarn):
     images = convert(samples(2, (1, 4, 4)))

@@ -92,6 +92,16 @@ def test_micro_batches_equal_the_whole_batch(rows, parts, tmp_path):
     assert_close(model, by_hand(batches, critic_steps=2)[0])
 
 
+@pytest.mark.parametrize(("rows", "parts"), [(8, 2), (7, 3), (3, 5)])
+@pytest.mark.parametrize("arguments", [{"fresh_latents": True}, {"generator_batch_factor": 2}], ids=["fresh", "factor"])
+def test_micro_batches_of_fresh_latents_equal_the_whole_batch(arguments, rows, parts, tmp_path):
+    whole, split = plain_gan(**arguments), plain_gan(**arguments)
+    batches = Batches({"image": batch["image"]} for batch in given_batches(3, rows))
+    fit(whole, batches, tmp_path, precision="64-true")
+    fit(split, batches, tmp_path, accumulate_grad_batches=parts, precision="64-true")
+    assert_close(split, whole.state_dict())
+
+
 def test_clipping_looks_at_the_accumulated_gradient(tmp_path):
     model, batches = plain_gan(), given_batches(4)
     fit(model, batches, tmp_path, accumulate_grad_batches=4, gradient_clip_val=CLIP, precision="64-true")
