@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pl_genmodels.losses import AdversarialLoss, Constraint, NonSaturating, Penalty
-from pl_genmodels.models.base import AdversarialModule
+from pl_genmodels.models.adversarial import AdversarialModule
 from pl_genmodels.models.engine import evaluating
 from pl_genmodels.models.optimizers import GANAdam
 from pl_genmodels.networks import Discriminator, Generator, NormalPrior, Prior

@@ -1,0 +1,85 @@
+"""Models with one objective and one optimiser."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from pl_genmodels.models.base import GenerativeModule
+from pl_genmodels.types import Batch, ImageShape, Terms, as_batch
+
+
+class LikelihoodModule(GenerativeModule):
+    """A model that minimises the mean of a sum of named terms, by Lightning's automatic optimisation.
+
+    Clipping, accumulation and every strategy of the Trainer are Lightning's own here. A leaf writes `terms`, pure and
+    without optimiser, backward or logging.
+
+    Args:
+        image_shape: See `GenerativeModule`.
+        optimizer: Called with all parameters.
+        scheduler: Called with the optimiser.
+        scheduler_interval: Whether the schedule advances by `step` or `epoch`.
+
+    Raises:
+        ValueError: For an unknown interval.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape | None,
+        optimizer: Callable[[Iterable], Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        scheduler_interval: str = "step",
+    ) -> None:
+        super().__init__(image_shape)
+        if scheduler_interval not in ("step", "epoch"):
+            raise ValueError(f"scheduler_interval: got {scheduler_interval!r}, allowed are 'step' and 'epoch'")
+        self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
+        self.scheduler_interval = scheduler_interval
+
+    @abstractmethod
+    def terms(self, batch: Batch) -> Terms:
+        """Named values per sample in nats, (B,), whose sum is minimised, e.g. `reconstruction` and `kl`."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        batch = as_batch(batch, self.batch_keys)
+        self.count_images(batch)
+        means = {name: term.mean() for name, term in self.terms(batch).items()}
+        loss = torch.stack(list(means.values())).sum()
+        if self.log_due:
+            self.log("loss", loss.detach(), prog_bar=True)
+            values = {f"train/{name}": mean.detach() for name, mean in means.items()}
+            self.log_dict({**values, "images_seen": float(self.images_seen)})
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Mean terms over the validation set."""
+        self._log_mean_terms(batch, "val")
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Mean terms over the test set."""
+        self._log_mean_terms(batch, "test")
+
+    def _log_mean_terms(self, batch: Any, split: str) -> None:
+        batch = as_batch(batch, self.batch_keys)
+        means = {name: term.mean() for name, term in self.terms(batch).items()}
+        total = torch.stack(list(means.values())).sum()
+        values = {f"{split}/{name}": mean for name, mean in means.items()}
+        size = len(batch[self.batch_keys[0]])
+        self.log_dict({**values, f"{split}/loss": total}, batch_size=size, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser, and the schedule if there is one."""
+        optimizer = self.optimizer_factory(self.parameters())
+        if self.scheduler_factory is None:
+            return optimizer
+        scheduler = {"scheduler": self.scheduler_factory(optimizer), "interval": self.scheduler_interval}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
