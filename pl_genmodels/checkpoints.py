@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import ArgumentError
 
 from pl_genmodels.models.base import CHECKPOINT_FORMAT, CHECKPOINT_KEY, GenerativeModule
 
@@ -83,4 +85,9 @@ def load(path: str | Path, map_location: str = "cpu") -> GenerativeModule:
         CheckpointError: If the file is not a checkpoint of this package.
     """
     found = model_class(read_checkpoint(path, map_location="meta"))
-    return found.load_from_checkpoint(path, map_location=map_location, weights_only=True).eval()
+    try:
+        return found.load_from_checkpoint(path, map_location=map_location, weights_only=True).eval()
+    except ArgumentError as error:  # jsonargparse checks every class path against the argument's type
+        kind = re.search(r"subclass of (?:<class ')?(\w+)", str(error))
+        wanted = f"; allowed there is a {kind[1]}" if kind else ""
+        raise CheckpointError(f"ckpt_path: {path} names a part that does not fit its place{wanted}") from error

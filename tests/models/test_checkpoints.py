@@ -285,3 +285,13 @@ def test_a_checkpoint_of_a_plain_trainer_resumes(good, tmp_path):
     runner = trainer(tmp_path, max_epochs=2)
     runner.fit(model, loader(2, SHAPE), ckpt_path=good)
     assert (runner.global_step, model.images_seen) == (4, 32)
+
+
+@pytest.mark.parametrize("key", ["generator", "loss", "optimizer_generator", "scheduler_generator"])
+@pytest.mark.parametrize("part", ["class", "function"])
+def test_a_part_that_would_run_a_program(key, part, good, tmp_path):
+    sprung = tmp_path / "sprung"
+    popen = {"class_path": "subprocess.Popen", "init_args": {"args": ["touch", str(sprung)]}}
+    spec = popen if part == "class" else "subprocess.call"
+    assert_refused(rewritten(good, tmp_path / "part.ckpt", lambda c: c["hyper_parameters"].update({key: spec})), "part")
+    assert not sprung.exists()
