@@ -233,3 +233,29 @@ def test_module_entry_point():
         [sys.executable, "-m", "pl_genmodels", "list"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "dcgan" in done.stdout
+
+
+def test_plain_ddp_with_every_callback(place):
+    """Two processes, nothing but `--trainer.strategy ddp`: grids, FID and checkpoints agree and nobody waits."""
+    command = [sys.executable, "-m", "pl_genmodels", "fit", "--config", CONFIG, *SHORT, "--trainer.max_epochs", "2"]
+    ddp = ["--trainer.strategy", "ddp", "--trainer.devices", "2", "--trainer.accelerator", "cpu"]
+    collapse = ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "ddp"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *ddp, *collapse],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Run finished" in done.stdout
+    folder = place / "ddp" / "lightning_logs" / "version_0"
+    assert len(list(folder.glob("samples/*.png"))) >= 2
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["pl_genmodels"]["images_seen"] == 2 * 2 * 3 * 64
+    assert len(checkpoint["callbacks"]["ExactResume"]["ranks"]) == 2
+    with open(folder / "metrics.csv") as file:
+        assert sum(bool(row["fid"]) for row in csv.DictReader(file)) == 2

@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, TQDMProgressBar
 
-from pl_genmodels.callbacks.output import run_folder
+from pl_genmodels.callbacks.output import own_run_folder
 
 
 class GenerativeProgressBar(TQDMProgressBar):
@@ -37,7 +37,7 @@ class RunSummary(Callback):
         """Print what exists."""
         if stage != "fit" or not trainer.is_global_zero or trainer.sanity_checking:
             return
-        folder = run_folder(trainer)
+        folder = own_run_folder(trainer)
         best = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.best_model_path]
         last = [c for c in trainer.checkpoint_callbacks if isinstance(c, Checkpoint) and getattr(c, "path", None)]
         places = {
