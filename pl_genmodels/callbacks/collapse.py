@@ -37,7 +37,7 @@ class CollapseMonitor(Callback):
         seed: Of the latents.
 
     Raises:
-        ValueError: For an interval or number below 1 or an unknown action.
+        ValueError: For an interval or number below 1 or an unknown action, and for a model without players.
     """
 
     actions = ("warn", "stop", "restore")
@@ -60,6 +60,11 @@ class CollapseMonitor(Callback):
         self.min_diversity, self.action = min_diversity, action
         self._last = 0
         self._said: set[str] = set()
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Refuse models without players."""
+        if not hasattr(pl_module, "last_terms"):
+            raise ValueError(f"CollapseMonitor: got {type(pl_module).__name__}, allowed are adversarial models")
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Count intervals from here."""

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 import pl_genmodels
+from pl_genmodels.callbacks import CollapseMonitor, GeneratorEMA
 from pl_genmodels.models.likelihood import LikelihoodModule
 from pl_genmodels.types import Paper
 from tests.models.harness import Recorder, SaveAt, assert_same, trainer
@@ -98,3 +99,9 @@ def test_reloads_and_resumes(data, tmp_path):
 def test_unknown_interval_is_refused():
     with pytest.raises(ValueError, match="scheduler_interval: got 'batch'"):
         Gaussian((2,), scheduler_interval="batch")
+
+
+@pytest.mark.parametrize("callback", [CollapseMonitor, GeneratorEMA])
+def test_callbacks_of_generators_refuse_it(callback, data, tmp_path):
+    with pytest.raises(ValueError, match=f"{callback.__name__}: got Gaussian"):
+        trainer(tmp_path, max_epochs=1, callbacks=[callback()]).fit(Gaussian(), DataLoader(data, batch_size=64))
