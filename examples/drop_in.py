@@ -42,7 +42,7 @@ class UpsamplingGenerator(Generator):
 
 
 if __name__ == "__main__":
-    trainer = Trainer(max_steps=20, logger=False, gradient_clip_val=1.0)
+    trainer = Trainer(max_steps=10, logger=False, gradient_clip_val=1.0)
     trainer.fit(WGANGP(generator=UpsamplingGenerator), Stripes())
     trainer.save_checkpoint("stripes.ckpt")
     print(load("stripes.ckpt").sample(4).shape)

@@ -46,7 +46,7 @@ from pl_genmodels.networks import (
     ResNetGenerator,
     UniformPrior,
 )
-from pl_genmodels.specs import Recorded, bound_arguments, import_path, to_spec
+from pl_genmodels.specs import Recorded, bound_arguments, default_arguments, import_path, to_spec
 
 SHAPE = (1, 16, 16)
 R3 = {"channels": [8, 4, 4], "blocks_per_stage": 1, "cardinality": 2}
@@ -128,8 +128,11 @@ def test_built_networks_describe_their_factory(network):
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.func.__name__)
-def test_defaults_of_a_class_need_no_arguments(network):
-    assert to_spec(network.func) == {"class_path": import_path(network.func)}
+def test_a_class_states_its_defaults(network):
+    """Otherwise jsonargparse would carry over those of the class that it replaces."""
+    parameters = inspect.signature(network.func).parameters
+    defaults = {name: to_spec(p.default) for name, p in parameters.items() if p.default is not p.empty}
+    assert to_spec(network.func) == {"class_path": import_path(network.func), "init_args": defaults}
     factory = through_yaml(factory_kind(network), to_spec(network.func))
     with torch.device("meta"):
         assert type(factory((1, 32, 32))) is network.func
@@ -199,6 +202,7 @@ def test_plain_forms():
         "function": "pl_genmodels.specs.import_path",
     }
     assert type(to_spec(np.int64(4))) is int
+    assert type(to_spec(np.float64(4.0))) is float
     assert type(to_spec(torch.tensor(0.5))) is float
     assert to_spec(True) is True
 
@@ -213,8 +217,9 @@ class Narrow(Base):
         super().__init__(first, **kwargs)
 
 
-def test_arguments_are_recorded_by_name_without_defaults():
-    assert Base(1).init_args == {"first": 1}
+def test_arguments_are_recorded_by_name_with_defaults():
+    assert Base(1).init_args == {"first": 1, **default_arguments(Base)}
+    assert default_arguments(Base) == {"second": 2}
     assert Base(1, 3, third=4).init_args == {"first": 1, "second": 3, "third": 4}
     assert Narrow(1, second=5).init_args == {"first": 1, "second": 5}
     assert bound_arguments(Base, (1,), {"second": 3}) == {"first": 1, "second": 3}

@@ -75,11 +75,6 @@ class LastCheckpoint(Checkpoint):
         if self._saved_batch != trainer.fit_loop.total_batch_idx:
             self._save(trainer)
 
-    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Give Ctrl-C back; after an interrupt Lightning keeps it off until it has shut down."""
-        if not isinstance(exception, KeyboardInterrupt):
-            self.teardown(trainer, pl_module, "fit")
-
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Give Ctrl-C back."""
         if self._handler is not None:

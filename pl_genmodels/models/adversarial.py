@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, cast
 
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.core.optimizer import LightningOptimizer, do_nothing_closure
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
@@ -24,6 +25,22 @@ from pl_genmodels.types import Batch, ImageShape, Terms, as_batch
 
 OptimizerFactory = Callable[[Iterable], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
+
+
+class FlagKeeper(Callback):
+    """Gives a Trainer back the flags that a module took over, however the run ends."""
+
+    def __init__(self, gradient_clip_val: float | None, accumulate_grad_batches: int) -> None:
+        self.flags = {"gradient_clip_val": gradient_clip_val, "accumulate_grad_batches": accumulate_grad_batches}
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """After a run."""
+        for name, value in self.flags.items():
+            setattr(trainer, name, value)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """After a failure."""
+        self.teardown(trainer, pl_module, "fit")
 
 
 class AdversarialModule(GenerativeModule):
@@ -70,7 +87,6 @@ class AdversarialModule(GenerativeModule):
         self.critic_turns = 0  # since the clock last played
         self.num_micro_batches = 1
         self.gradient_clip: float | None = None
-        self._taken: dict[str, Any] = {}
         self.last_terms: dict[str, list[Terms]] = {}  # of each player's last turn, detached
         self.gradient_norms: dict[str, Tensor] = {}
         self._others: dict[str, tuple[list[nn.Parameter], list[Tensor]]] = {}
@@ -135,14 +151,16 @@ class AdversarialModule(GenerativeModule):
         """A player's terms, micro-batch by micro-batch, each with its share of the batch."""
         compute = getattr(self, f"{player}_terms")
         rows = len(batch[self.batch_keys[0]])
-        pieces = {name: value.tensor_split(self.num_micro_batches) for name, value in batch.items()}
-        for index in range(min(self.num_micro_batches, rows)):
+        sizes = [len(part) for part in torch.arange(rows).tensor_split(self.num_micro_batches) if len(part)]
+        # an entry with several rows a sample, such as a larger batch of latents, is split alike
+        pieces = {name: value.split([len(value) // rows * size for size in sizes]) for name, value in batch.items()}
+        for index, size in enumerate(sizes):
             part = {name: values[index] for name, values in pieces.items()}
             samples = generated
             if samples is None:
                 with torch.set_grad_enabled(player == self.players[-1]):  # its opponents see samples as data
                     samples = self.generate(part)
-            yield len(part[self.batch_keys[0]]) / rows, compute(part, samples)
+            yield size / rows, compute(part, samples)
 
     def turn(self, player: str) -> AbstractContextManager[None]:
         """Freeze every other network: no gradients are collected in it, and its buffers are as before afterwards."""
@@ -203,21 +221,13 @@ class AdversarialModule(GenerativeModule):
 
     # ---- what the Trainer refuses under manual optimisation, and what DDP does not do
 
-    def configure_callbacks(self) -> list[Any]:
-        """Take over the Trainer's accumulation and clipping before it refuses them; `teardown` gives them back."""
+    def configure_callbacks(self) -> list[Callback]:
+        """Take over the Trainer's accumulation and clipping before it refuses them; the run's end gives them back."""
         trainer = self.trainer
-        if trainer.gradient_clip_val or trainer.accumulate_grad_batches > 1:
-            self._taken = {name: getattr(trainer, name) for name in ("gradient_clip_val", "accumulate_grad_batches")}
-            self.gradient_clip = trainer.gradient_clip_val or None
-            self.num_micro_batches = trainer.accumulate_grad_batches
-            trainer.gradient_clip_val, trainer.accumulate_grad_batches = None, 1
-        return []
-
-    def teardown(self, stage: str) -> None:
-        """Give the Trainer its flags back."""
-        for name, value in self._taken.items():
-            setattr(self.trainer, name, value)
-        self._taken = {}
+        self.gradient_clip, self.num_micro_batches = trainer.gradient_clip_val or None, trainer.accumulate_grad_batches
+        keeper = FlagKeeper(trainer.gradient_clip_val, trainer.accumulate_grad_batches)
+        trainer.gradient_clip_val, trainer.accumulate_grad_batches = None, 1
+        return [keeper]
 
     @property
     def _averages_gradients(self) -> bool:
