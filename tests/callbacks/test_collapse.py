@@ -209,22 +209,20 @@ def test_weights_are_looked_at_too(tmp_path):
 @pytest.mark.parametrize(("every", "broken_round"), [(1, 6), (16, 5), (72, 5)])
 def test_restore_goes_back_and_goes_on(every, broken_round, tmp_path):
     """Whether the monitor's turn comes before the next checkpoint or, with 72, after it."""
-    model, last = breaking(broken_round), LastCheckpoint(2)
+    model, last, sixth = breaking(broken_round), LastCheckpoint(2), tmp_path / "sixth.ckpt"
     monitor = CollapseMonitor(every_n_images=every, min_diversity=0, action="restore")
+    callbacks = [monitor, SaveAt(6, sixth), last]
     with pytest.warns(UserWarning, match=r"is not finite; went back to .*last\.ckpt"):
-        runner = fit(model, loader(9), tmp_path, enable_checkpointing=True, callbacks=[monitor, last])
+        runner = fit(model, loader(9), tmp_path, enable_checkpointing=True, callbacks=callbacks)
     assert finite(model)
     assert model.images_seen == 9 * BATCH
     moments = [value for o in runner.optimizers for state in o.state.values() for value in state.values()]
     assert all(torch.as_tensor(value).isfinite().all() for value in moments)
-    assert finite(pl_genmodels.load(last.path))
-    saved = torch.load(last.path, weights_only=True)
-    assert all(
-        torch.as_tensor(value).isfinite().all()
-        for optimizer in saved["optimizer_states"]
-        for state in optimizer["state"].values()
-        for value in state.values()
-    )
+    for path in (sixth, last.path):
+        saved = torch.load(path, weights_only=True)
+        states = [state for optimizer in saved["optimizer_states"] for state in optimizer["state"].values()]
+        values = [*saved["state_dict"].values(), *(value for state in states for value in state.values())]
+        assert all(torch.as_tensor(value).isfinite().all() for value in values)
 
 
 def test_restored_is_what_the_checkpoint_holds(tmp_path):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import pl_genmodels
 from pl_genmodels.callbacks import LastCheckpoint
+from pl_genmodels.networks import MLPDiscriminator
 from tests.callbacks.interrupted_run import run
 from tests.conftest import ROOT
 from tests.models.harness import assert_same, snapshot
@@ -232,14 +234,19 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_a_full_temporary_folder_leaves_the_old_file(tmp_path):
-    """No file may grow beyond a kilobyte any more."""
+    """No file may grow beyond half of a checkpoint any more."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     options, path = saving(tmp_path, 2)
-    shrink = AtBatch(3, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1])))
-    options["callbacks"].insert(0, shrink)
+    model = gan(discriminator=partial(MLPDiscriminator, hidden_dim=256))
+
+    def shrink():
+        assert path.stat().st_size > 400_000
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+
+    options["callbacks"].insert(0, AtBatch(3, shrink))
     try:
         with pytest.raises(OSError, match="File too large"):
-            fit(gan(), loader(6), tmp_path, **options)
+            fit(model, loader(6), tmp_path, **options)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert pl_genmodels.load(path).images_seen == 2 * BATCH
