@@ -8,23 +8,31 @@ Every model of the catalogue can be imported from here by its class name:
 >>> load("runs/wgan_gp/version_0/checkpoints/last.ckpt").sample(64)  # doctest: +SKIP
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pl_genmodels.catalogue import systems
-from pl_genmodels.checkpoints import load
+if TYPE_CHECKING:
+    from pl_genmodels.catalogue import systems
+    from pl_genmodels.checkpoints import load
 
 __version__ = "0.1.0"
 __all__ = ["load", "systems"]
 
 
 def __getattr__(name: str) -> Any:
-    """Models by class name, found through the catalogue."""
-    for system in systems():
-        if system.model.__name__ == name:
-            return system.model
-    raise AttributeError(f"module 'pl_genmodels' has no attribute {name!r}")
+    """`load`, `systems`, and models by class name, found through the catalogue when they are asked for."""
+    if name not in __all__ and not name[0].isupper():  # Python asks here for subpackages first
+        raise AttributeError(f"module 'pl_genmodels' has no attribute {name!r}")
+    from pl_genmodels.catalogue import systems
+    from pl_genmodels.checkpoints import load
+
+    known = {"load": load, "systems": systems, **{system.model.__name__: system.model for system in systems()}}
+    if name not in known:
+        raise AttributeError(f"module 'pl_genmodels' has no attribute {name!r}")
+    return known[name]
 
 
 def __dir__() -> list[str]:
     """Names to complete."""
+    from pl_genmodels.catalogue import systems
+
     return [*__all__, *sorted(system.model.__name__ for system in systems())]

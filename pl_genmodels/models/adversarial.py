@@ -6,6 +6,8 @@ reduced, back-propagated, synchronised over ranks, clipped, stepped and logged.
 
 from __future__ import annotations
 
+import functools
+import operator
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -184,7 +186,7 @@ class AdversarialModule(GenerativeModule):
         optimizer.zero_grad()
         self.last_terms[player] = []
         for share, part in [(1.0, terms)] if isinstance(terms, dict) else terms:
-            loss = torch.stack([term.mean() for term in part.values()]).sum()
+            loss = functools.reduce(operator.add, [term.mean() for term in part.values()])
             self.manual_backward(loss if share == 1 else share * loss)
             self.last_terms[player].append({name: share * term.detach() for name, term in part.items()})
         if self._averages_gradients:

@@ -121,7 +121,7 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         """Advance `images_seen` by the batch of every rank; look at the range of the run's first images."""
         images = batch[self.batch_keys[0]]
         if self.images_seen == 0:
-            _warn_about_range(images)
+            _check_range(images)
         self.images_seen += len(images) * self.trainer.world_size
 
 
@@ -139,8 +139,10 @@ def _shape_of_first_batch(module: GenerativeModule) -> ImageShape:
     return tuple(batch[module.batch_keys[0]].shape[1:])
 
 
-def _warn_about_range(images: Tensor) -> None:
-    if images.ndim < 4 or not images.is_floating_point():
+def _check_range(images: Tensor) -> None:
+    if not images.is_floating_point():
+        raise ValueError(f"batch: got images of {images.dtype}, allowed are floats, for pictures in [-1, 1]")
+    if images.ndim < 4:
         return
     low, high = (float(value) for value in images.aminmax())
     if (low >= 0 and high > 0.5) or high > 1.5:

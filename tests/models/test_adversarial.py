@@ -304,3 +304,10 @@ def test_images_of_another_range_are_noticed(convert, warns, tmp_path, recwarn):
     assert len(found) == int(warns), found
     fit(gan(), DataLoader(TensorDataset(samples(2) + 1), BATCH), tmp_path)
     assert len([w for w in recwarn if "expect images" in str(w.message)]) == int(warns), "points have no range"
+
+
+def test_images_of_whole_numbers_are_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"batch: got images of torch.uint8, allowed are floats, for pictures in \[-1, 1\]"
+    ):
+        fit(gan((1, 4, 4)), Batches([torch.zeros(8, 1, 4, 4, dtype=torch.uint8)]), tmp_path)
