@@ -7,6 +7,7 @@ reduced, back-propagated, synchronised over ranks, clipped, stepped and logged.
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -152,17 +153,25 @@ class AdversarialModule(GenerativeModule):
     def _terms(self, player: str, batch: Batch, generated: Batch | None) -> Iterator[tuple[float, Terms]]:
         """A player's terms, micro-batch by micro-batch, each with its share of the batch."""
         compute = getattr(self, f"{player}_terms")
-        rows = len(batch[self.batch_keys[0]])
-        sizes = [len(part) for part in torch.arange(rows).tensor_split(self.num_micro_batches) if len(part)]
-        # an entry with several rows a sample, such as a larger batch of latents, is split alike
-        pieces = {name: value.split([len(value) // rows * size for size in sizes]) for name, value in batch.items()}
-        for index, size in enumerate(sizes):
-            part = {name: values[index] for name, values in pieces.items()}
+        for share, part in self._micro_batches(batch):
             samples = generated
             if samples is None:
                 with torch.set_grad_enabled(player == self.players[-1]):  # its opponents see samples as data
                     samples = self.generate(part)
-            yield size / rows, compute(part, samples)
+            yield share, compute(part, samples)
+
+    def _micro_batches(self, batch: Batch) -> Iterator[tuple[float, Batch]]:
+        """Consecutive parts of a batch with their shares; an entry with several rows a sample is split alike."""
+        if self.num_micro_batches == 1:
+            yield 1.0, batch
+            return
+        rows = len(batch[self.batch_keys[0]])
+        bounds = [rows * index // self.num_micro_batches for index in range(self.num_micro_batches + 1)]
+        for start, end in itertools.pairwise(bounds):
+            if end > start:
+                each = {name: len(value) // rows for name, value in batch.items()}
+                part = {name: value[start * each[name] : end * each[name]] for name, value in batch.items()}
+                yield (end - start) / rows, part
 
     def turn(self, player: str) -> AbstractContextManager[None]:
         """Freeze every other network: no gradients are collected in it, and its buffers are as before afterwards."""
