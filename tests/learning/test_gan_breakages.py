@@ -1,0 +1,146 @@
+"""Each row of `test_gan.py` fails for a model that is wrong in the ways that are easy to get wrong.
+
+The ring alone would not do: it is learnt without any clipping too.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pl_genmodels.losses import (
+    R1,
+    R2,
+    GradientPenalty,
+    Hinge,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    SpectralNorm,
+    Wasserstein,
+    WeightClipping,
+    penalties,
+)
+from pl_genmodels.losses.penalties import input_gradient
+from pl_genmodels.models.gan.wgan import WGAN
+from pl_genmodels.networks import dcgan
+from tests.learning.bench import passed
+from tests.learning.test_gan import (
+    dcgan_networks,
+    gan_optimum,
+    hinge_optimum,
+    lsgan_optimum,
+    minimax_orbit,
+    r3gan_dirac,
+    ring,
+    spectral_norm_gap,
+    wgan_critic,
+    wgan_gp_linear,
+    wgan_schedule,
+)
+
+pytestmark = pytest.mark.learning
+
+
+def sign_of_generator(self, fake, real=None):
+    return -F.softplus(-fake)
+
+
+def without_fakes(self, real, fake):
+    return 2 * F.softplus(-real)
+
+
+def halved(self, real, fake):
+    return 0.5 * (F.softplus(-real) + F.softplus(fake))
+
+
+def smoothed(self, real, fake):
+    return 0.9 * F.softplus(-real) + 0.1 * F.softplus(real) + F.softplus(fake)
+
+
+def with_sigmoid(self, real, fake):
+    return 0.5 * (real.sigmoid() - self.real_target) ** 2 + 0.5 * (fake.sigmoid() - self.fake_target) ** 2
+
+
+def without_half(self, real, fake):
+    return (real - self.real_target) ** 2 + (fake - self.fake_target) ** 2
+
+
+def towards_fake_target(self, fake, real=None):
+    return 0.5 * (fake - self.fake_target) ** 2
+
+
+def sign_of_critic(self, real, fake):
+    return real - fake
+
+
+def without_second_order(discriminator, points):
+    return input_gradient(discriminator, points).detach()
+
+
+def centred_at_zero(self, discriminator, real, fake):
+    return self.weight * input_gradient(discriminator, real).square().sum(1)
+
+
+def mean_before_hinge(self, real, fake):
+    return F.relu(1 - real.mean()) + F.relu(1 + fake.mean()) + 0 * real
+
+
+def hinge_of_generator(self, fake, real=None):
+    return F.relu(1 - fake)
+
+
+def nothing(self, network):
+    pass
+
+
+def penalty_with_root(self, discriminator, real, fake):
+    return self.gamma / 2 * input_gradient(discriminator, real).norm(dim=1)
+
+
+def no_penalty(self, discriminator, real, fake):
+    return torch.zeros(len(real))
+
+
+def penalty_without_half(self, discriminator, real, fake):
+    return self.gamma * input_gradient(discriminator, real).square().sum(1)
+
+
+short_ring = partial(ring, seeds=(0,), updates=1000)
+
+BREAKAGES = {
+    "gan-sign-of-generator": (partial(short_ring, "gan"), NonSaturating, "generator", sign_of_generator),
+    "gan-without-fakes": (gan_optimum, NonSaturating, "discriminator", without_fakes),
+    "gan-halved": (gan_optimum, NonSaturating, "discriminator", halved),
+    "gan-smoothed": (gan_optimum, NonSaturating, "discriminator", smoothed),
+    "gan_minimax-not-saturating": (minimax_orbit, Minimax, "generator", NonSaturating.generator),
+    "gan_minimax-discriminator-still": (minimax_orbit, Minimax, "discriminator", lambda self, real, fake: 0 * real),
+    "dcgan-default-start": (dcgan_networks, dcgan, "init_weights", lambda module: None),
+    "lsgan-with-sigmoid": (lsgan_optimum, LeastSquares, "discriminator", with_sigmoid),
+    "lsgan-without-half": (lsgan_optimum, LeastSquares, "discriminator", without_half),
+    "lsgan-towards-fake-target": (partial(short_ring, "lsgan"), LeastSquares, "generator", towards_fake_target),
+    "wgan-without-clipping": (wgan_critic, WeightClipping, "project", nothing),
+    "wgan-sign-of-critic": (wgan_critic, Wasserstein, "discriminator", sign_of_critic),
+    "wgan-without-warmup": (wgan_schedule, WGAN, "critic_steps_at", lambda self, update: self.critic_steps),
+    "wgan_gp-without-second-order": (wgan_gp_linear, penalties, "input_gradient", without_second_order),
+    "wgan_gp-centred-at-zero": (wgan_gp_linear, GradientPenalty, "__call__", centred_at_zero),
+    "geometric_gan-mean-before-hinge": (hinge_optimum, Hinge, "discriminator", mean_before_hinge),
+    "geometric_gan-hinge-of-generator": (hinge_optimum, Hinge, "generator", hinge_of_generator),
+    "geometric_gan-without-spectral-norm": (spectral_norm_gap, SpectralNorm, "attach", nothing),
+    "r3gan-without-second-order": (r3gan_dirac, penalties, "input_gradient", without_second_order),
+    "r3gan-without-r2": (r3gan_dirac, R2, "__call__", no_penalty),
+    "r3gan-penalty-with-root": (r3gan_dirac, R1, "__call__", penalty_with_root),
+    "r3gan-penalty-without-half": (r3gan_dirac, R1, "__call__", penalty_without_half),
+}
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_breakage_is_caught(name, monkeypatch):
+    experiment, *patch = BREAKAGES[name]
+    monkeypatch.setattr(*patch)
+    checks = experiment()
+    print(*checks, sep="\n")
+    assert not passed(checks)
