@@ -259,3 +259,16 @@ def test_plain_ddp_with_every_callback(place):
     assert len(checkpoint["callbacks"]["ExactResume"]["ranks"]) == 2
     with open(folder / "metrics.csv") as file:
         assert sum(bool(row["fid"]) for row in csv.DictReader(file)) == 2
+
+
+def test_points_in_a_config_of_pictures(place, capsys):
+    """What measures pictures steps aside; the scatter and the last checkpoint are there."""
+    config = str(ROOT / "configs" / "gan.yaml")
+    with pytest.warns(UserWarning, match=r"Fidelity: the data have shape \(2,\)"):
+        main(["fit", "--config", config, "--data", "Ring8", *SHORT, "--trainer.max_epochs", "1"])
+    folder = place / "runs" / "gan" / "version_0"
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+    assert len(list(folder.glob("samples/*.png"))) == 2
+    assert "last checkpoint" in capsys.readouterr().out
+    main(["sample", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt"), "--out", str(place / "points.npz")])
+    assert np.load(place / "points.npz")["samples"].shape == (64, 2)

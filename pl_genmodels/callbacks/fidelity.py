@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from pl_genmodels.metrics import FeatureExtractor, InceptionV3, evaluate, real_state
@@ -24,6 +25,8 @@ class Fidelity(Callback):
     `val/fid-inception-2048-train50000-fake10000`; the first of the trainer's `Fidelity` callbacks also logs its FID as
     plain `fid`, for `ModelCheckpoint(monitor="fid")`. Under DDP the processes share the work and agree on the results.
     Training continues bit for bit as it would without the callback.
+
+    Data that are not pictures, such as points, are left alone with a warning.
 
     Real images are those of the data module's `evaluation_loader(split)` if it has one, and else of the trainer's own
     loader. They are read once a run; with a data module that has a `fingerprint`, once ever.
@@ -63,6 +66,7 @@ class Fidelity(Callback):
         self.cache_dir = cache_dir
         self._protocol = self._plain_protocol()
         self._real: dict[str, dict[str, Tensor]] = {}
+        self._of_pictures = True
 
     def _plain_protocol(self) -> dict[str, Any]:
         try:
@@ -90,7 +94,12 @@ class Fidelity(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Get the weights now: a failing download should not cost an epoch."""
         self._real.clear()
-        if stage != "predict":
+        data = getattr(trainer, "datamodule", None)
+        shape = tuple(getattr(data, "image_shape", None) or getattr(pl_module, "image_shape", None) or ())
+        self._of_pictures = len(shape) in (0, 3)  # 0: anyone's data, whose shape is not known yet
+        if not self._of_pictures:
+            rank_zero_warn(f"Fidelity: the data have shape {shape}, not that of pictures; nothing is measured.")
+        elif stage != "predict":
             self.extractor.load()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -109,6 +118,8 @@ class Fidelity(Callback):
         self._measure(trainer, pl_module, "test", "test")
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule, stage: str, split: str) -> None:
+        if not self._of_pictures:
+            return
         if split not in self._real:
             images, fingerprint = real_images(trainer, split)
             self._real[split] = real_state(

@@ -109,7 +109,8 @@ class GenerativeCLI(LightningCLI):
         if config.get("enable_progress_bar") is not False and missing(ProgressBar):
             callbacks.append(ours.GenerativeProgressBar())
         if config.get("enable_checkpointing") is not False and not config.get("fast_dev_run") and missing(Checkpoint):
-            if any(is_fid(callback) for callback in callbacks):
+            pictures = self.datamodule is None or len(self.datamodule.image_shape) == 3
+            if pictures and any(is_fid(callback) for callback in callbacks):
                 callbacks.append(
                     ModelCheckpoint(
                         monitor="fid", mode="min", filename="best", enable_version_counter=False, save_top_k=1
