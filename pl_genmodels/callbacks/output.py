@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
 
@@ -40,7 +41,7 @@ def log_picture(trainer: Trainer, module: Any, key: str, picture: Image.Image) -
     for logger in trainer.loggers:
         kind = type(logger).__name__
         experiment: Any = getattr(logger, "experiment", None)
-        if kind == "WandbLogger":
+        if isinstance(logger, WandbLogger):
             import wandb
 
             values: dict[str, Any] = {key: wandb.Image(picture), "images_seen": float(module.images_seen)}

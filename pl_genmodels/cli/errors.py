@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from pl_genmodels.data import ImageData
@@ -22,7 +22,6 @@ from pl_genmodels.metrics import FeatureExtractor
 from pl_genmodels.models.base import GenerativeModule
 
 PACKAGE = str(Path(__file__).parent.parent)
-COMMANDS = ["fit", "validate", "test", "predict", "list", "sample", "interpolate", "evaluate"]
 
 
 class Parser(LightningArgumentParser):
@@ -96,7 +95,9 @@ def explain(message: str) -> str:
         return f"there is no option --{stranger[1]}" + _choices(last, _arguments(Trainer), listed=False)
     verb = re.search(r"argument subcommand: invalid choice: '(\w+)'", message)
     if verb:
-        return f"there is no command {verb[1]!r}" + _choices(verb[1], COMMANDS)
+        from pl_genmodels.cli.verbs import VERBS  # which is built on the parser above
+
+        return f"there is no command {verb[1]!r}" + _choices(verb[1], [*LightningCLI.subcommands(), *VERBS])
     value = re.search(r"Expected an? (.+?)\. Got value: (.+?)(?:\n|$)", message)
     if value and keys:
         kind = re.sub(r"<class '(.+)'>", r"\1", value[1])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from pl_genmodels.callbacks.output import own_run_folder
 from pl_genmodels.catalogue import systems
-from pl_genmodels.cli.errors import COMMANDS, Parser
+from pl_genmodels.cli.errors import Parser
+from pl_genmodels.cli.verbs import VERBS
 from pl_genmodels.models.base import GenerativeModule
 
 
@@ -32,8 +33,8 @@ class SaveConfig(SaveConfigCallback):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(text)
         for logger in trainer.loggers:
-            if type(logger).__name__ == "WandbLogger":
-                cast(Any, logger).experiment.config.update({"config": yaml.safe_load(text)}, allow_val_change=True)
+            if isinstance(logger, WandbLogger):
+                logger.experiment.config.update({"config": yaml.safe_load(text)}, allow_val_change=True)
 
 
 class GenerativeCLI(LightningCLI):
@@ -57,7 +58,7 @@ class GenerativeCLI(LightningCLI):
                 "default_env": True,
                 "env_prefix": "PLG",
                 "prog": "pl_genmodels",
-                "description": f"Deep generative models. Also, from a checkpoint alone: {', '.join(COMMANDS[4:])}.",
+                "description": f"Deep generative models. Also, from a checkpoint alone: {', '.join(VERBS)}.",
             },
             args=list(args) if args is not None else None,
             run=run,

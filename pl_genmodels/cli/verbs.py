@@ -15,6 +15,7 @@ from pl_genmodels.cli.errors import Parser, classes_for
 from pl_genmodels.data import ImageData
 from pl_genmodels.metrics import FeatureExtractor
 from pl_genmodels.models.latent_gan import LatentGAN
+from pl_genmodels.types import ImageShape
 
 
 def sample(ckpt_path: str, num_samples: int = 64, out: str = "samples.png", seed: int = 0, columns: int = 8) -> None:
@@ -58,8 +59,8 @@ def interpolate(
     model = load(ckpt_path)
     if not isinstance(model, LatentGAN):
         raise ValueError(f"interpolate: the checkpoint is of a {type(model).__name__}, allowed are models with latents")
+    _require_pictures(model.image_shape, "interpolate")
     frames = walk(model, num_paths, num_steps, seed=seed, path=path)  # (paths, steps, C, H, W)
-    _require_pictures(frames[0], "interpolate")
     target = _parent_made(Path(out))
     scale = max(1, 64 // frames.shape[-1])
     if target.suffix == ".gif":
@@ -106,7 +107,7 @@ def evaluate(
 
     model = load(ckpt_path)
     checkpoint = read_checkpoint(ckpt_path, map_location="meta")
-    _require_pictures(model.sample(1, seed=seed), "evaluate")
+    shape = _require_pictures(model.image_shape, "evaluate")
     if data is None:
         if "datamodule_hyper_parameters" not in checkpoint:
             raise ValueError(
@@ -114,10 +115,9 @@ def evaluate(
             )
         data = sets.rebuild(checkpoint["datamodule_hyper_parameters"])
     elif isinstance(data, str):
-        assert model.image_shape is not None
         if not Path(data).is_dir():
             raise ValueError(f"data: {data!r} is neither a folder nor one of {', '.join(classes_for('data'))}")
-        data = sets.ImageFolder(data, size=model.image_shape[-1], channels=model.image_shape[0])
+        data = sets.ImageFolder(data, size=shape[-1], channels=shape[0])
     if extractor is None:
         protocol = fidelity_from_checkpoint(checkpoint)
         extractor = InceptionV3() if protocol is None else _build(protocol["extractor"], FeatureExtractor)
@@ -171,9 +171,10 @@ def _build(spec: Any, kind: type) -> Any:
     return parser.instantiate_classes(parser.parse_object({"object": spec})).object
 
 
-def _require_pictures(samples: Tensor, verb: str) -> None:
-    if samples.ndim != 4:
-        raise ValueError(f"{verb}: the model makes samples of shape {tuple(samples.shape[1:])}, allowed are pictures")
+def _require_pictures(shape: ImageShape | None, verb: str) -> ImageShape:
+    if shape is None or len(shape) != 3:
+        raise ValueError(f"{verb}: the model makes samples of shape {shape}, allowed are pictures")
+    return shape
 
 
 def _parent_made(path: Path) -> Path:
@@ -200,7 +201,7 @@ def _write(samples: Tensor, out: Path, columns: int) -> None:
     elif out.suffix:
         raise ValueError(f"out: got {str(out)!r}, allowed are a .png file, a .npz file or a folder")
     else:
-        _require_pictures(samples, "out")
+        _require_pictures(tuple(samples.shape[1:]), "out")
         out.mkdir(parents=True, exist_ok=True)
         for index, pixels in enumerate(to_uint8(samples).permute(0, 2, 3, 1).cpu().numpy()):  # (H, W, C)
             Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(out / f"{index:06d}.png")

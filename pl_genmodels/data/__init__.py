@@ -5,7 +5,7 @@ from pl_genmodels.data.embedded import Digits, Faces, Patches, Photographs, Text
 from pl_genmodels.data.folder import ImageFolder
 from pl_genmodels.data.large_sets import LSUN, CelebA
 from pl_genmodels.data.loader import Loader, TensorSet
-from pl_genmodels.data.pictures import to_float, to_uint8
+from pl_genmodels.data.pictures import to_float, unit_to_uint8
 from pl_genmodels.data.points import Grid25, Mixture, PointData, Ring8, Spiral, SwissRoll
 from pl_genmodels.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
 
@@ -32,5 +32,5 @@ __all__ = [
     "Textures",
     "rebuild",
     "to_float",
-    "to_uint8",
+    "unit_to_uint8",
 ]

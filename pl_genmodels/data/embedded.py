@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pl_genmodels.data.base import ImageData, held_out
 from pl_genmodels.data.loader import TensorSet, stable_seed
-from pl_genmodels.data.pictures import check_picture, luminance, resize, to_uint8, with_channels
+from pl_genmodels.data.pictures import check_picture, luminance, resize, unit_to_uint8, with_channels
 
 DIGIT_SIZES = (8, 16, 32, 64)
 
@@ -61,7 +61,7 @@ class Digits(ImageData):
         kept_out = held_out(len(order), 297)
         rest = order[kept_out]
         indices = {"train": order[~kept_out], "val": rest[::2], "test": rest[1::2]}[split]
-        images = to_uint8(torch.from_numpy(pixels[indices.numpy()]).float().view(-1, 1, 8, 8) / 16)
+        images = unit_to_uint8(torch.from_numpy(pixels[indices.numpy()]).float().view(-1, 1, 8, 8) / 16)
         channels, size, _ = self.image_shape
         return TensorSet(
             {"image": with_channels(resize(images, size), channels), "label": labels[indices]}, f"Digits {split}"
@@ -102,7 +102,9 @@ class Faces(ImageData):
         rest = faces[kept_out]
         chosen = {"train": faces[~kept_out], "val": rest[::2], "test": rest[1::2]}[split]
         channels, size, _ = self.image_shape
-        return TensorSet({"image": with_channels(resize(to_uint8(chosen[:, None]), size), channels)}, f"Faces {split}")
+        return TensorSet(
+            {"image": with_channels(resize(unit_to_uint8(chosen[:, None]), size), channels)}, f"Faces {split}"
+        )
 
 
 def bundled(function: str, file: str) -> Any:

@@ -26,7 +26,7 @@ def to_float(images: Tensor) -> Tensor:
     return images.float().div_(127.5).sub_(1)
 
 
-def to_uint8(images: Tensor) -> Tensor:
+def unit_to_uint8(images: Tensor) -> Tensor:
     """Round to the nearest of 256 intensities.
 
     Args:
@@ -76,7 +76,7 @@ def luminance(images: Tensor) -> Tensor:
         uint8 (N, 1, H, W).
     """
     weights = torch.tensor([0.299, 0.587, 0.114])
-    return to_uint8(torch.einsum("c,nchw->nhw", weights, images.float() / 255))[:, None]
+    return unit_to_uint8(torch.einsum("c,nchw->nhw", weights, images.float() / 255))[:, None]
 
 
 def check_picture(size: int, channels: int) -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -111,8 +112,8 @@ class GenerativeModule(Recorded, LightningModule, ABC):
     def on_fit_start(self) -> None:
         """Give Weights & Biases its x-axis and its summary."""
         for logger in self.loggers:
-            if type(logger).__name__ == "WandbLogger" and self.trainer.is_global_zero:
-                run = cast(Any, logger).experiment
+            if isinstance(logger, WandbLogger) and self.trainer.is_global_zero:
+                run = logger.experiment
                 run.define_metric("images_seen")
                 run.define_metric("*", step_metric="images_seen")
                 run.summary.update({"system": self.stem(), "paper": self.paper.title, "paper_url": self.paper.url})

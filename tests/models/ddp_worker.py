@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tests.models.harness import build, train_shared
+from tests.models.harness import build_shared, train_shared
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
@@ -17,14 +17,8 @@ if __name__ == "__main__":
     for case in sys.argv[2:]:
         name, config, micro_batches, clip = case.split("=")
         given = torch.load(folder / f"{name}.in", weights_only=True)
-        model, _, _ = build(config)
-        if name == "wgan_gp_long":
-            model.critic_steps_at = lambda update: 5
-        model.double()
-        model.configure_model()
-        model.load_state_dict(given["weights"])
         state = train_shared(
-            model,
+            build_shared(name, config, given["weights"]),
             given["batches"],
             folder / name,
             rank=rank,

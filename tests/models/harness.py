@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from pl_genmodels.callbacks import ExactResume, GeneratorEMA
 from pl_genmodels.cli import GenerativeCLI
 
+LONG, LONG_CRITIC_STEPS = "wgan_gp_long", 5  # the case with everything on for 20 rounds
 MAX_CRITIC_STEPS = 2  # WGAN's warm-up of 100 is the same code with another number
 
 
@@ -153,6 +154,17 @@ def frozen_batch_statistics(model):
     yield
     for layer in layers:
         del layer.forward
+
+
+def build_shared(name, config, weights):
+    """The model of a case of the contract in double precision, with given weights."""
+    model, _, _ = build(config)
+    if name == LONG:
+        model.critic_steps_at = lambda update: LONG_CRITIC_STEPS
+    model.double()
+    model.configure_model()
+    model.load_state_dict(weights)
+    return model
 
 
 def train_shared(model, batches, tmp_path, *, rank, world_size, micro_batches, clip=None):

@@ -12,7 +12,18 @@ import torch
 
 import pl_genmodels
 from tests.conftest import ROOT
-from tests.models.harness import Recorder, SaveAt, assert_same, build, snapshot, train_shared, trainer
+from tests.models.harness import (
+    LONG,
+    LONG_CRITIC_STEPS,
+    Recorder,
+    SaveAt,
+    assert_same,
+    build,
+    build_shared,
+    snapshot,
+    train_shared,
+    trainer,
+)
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 BATCHES = 12
@@ -100,11 +111,11 @@ def ddp_states(tmp_path_factory):
     """Every config trained by one pair of gloo processes, and the batches it was trained on."""
     folder = tmp_path_factory.mktemp("ddp")
     cases = {path.stem: (str(path), 3, 1, None) for path in CONFIGS}
-    cases["wgan_gp_long"] = (str(ROOT / "configs" / "wgan_gp.yaml"), 20, 2, 1.0)
+    cases[LONG] = (str(ROOT / "configs" / "wgan_gp.yaml"), 20, 2, 1.0)
     for name, (path, rounds, _, _) in cases.items():
         model, data, _ = build(path)
         torch.manual_seed(0)
-        steps = 5 if name == "wgan_gp_long" else max(model.critic_steps_at(0), 1)
+        steps = LONG_CRITIC_STEPS if name == LONG else max(model.critic_steps_at(0), 1)
         loader = iter(data.evaluation_loader("train"))
         batches = [data.on_after_batch_transfer(next(loader), 0) for _ in range(rounds * steps)]
         batches = [{"image": batch["image"].double()} for batch in batches]
@@ -122,7 +133,7 @@ def ddp_states(tmp_path_factory):
     return folder, cases
 
 
-@pytest.mark.parametrize("name", [*(path.stem for path in CONFIGS), "wgan_gp_long"])
+@pytest.mark.parametrize("name", [*(path.stem for path in CONFIGS), LONG])
 def test_two_processes_equal_one(name, ddp_states, tmp_path):
     """Plain ddp in double precision against one process on the whole batch.
 
@@ -131,12 +142,7 @@ def test_two_processes_equal_one(name, ddp_states, tmp_path):
     folder, cases = ddp_states
     path, _, micro_batches, clip = cases[name]
     given = torch.load(folder / f"{name}.in", weights_only=True)
-    model, _, _ = build(path)
-    if name == "wgan_gp_long":
-        model.critic_steps_at = lambda update: 5
-    model.double()
-    model.configure_model()
-    model.load_state_dict(given["weights"])
+    model = build_shared(name, path, given["weights"])
     one = train_shared(model, given["batches"], tmp_path, rank=0, world_size=1, micro_batches=micro_batches, clip=clip)
     first, second = (torch.load(folder / f"{name}.rank{rank}", weights_only=True) for rank in (0, 1))
     assert_same(first, second)
