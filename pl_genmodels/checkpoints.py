@@ -71,7 +71,7 @@ def model_class(checkpoint: dict[str, Any]) -> type[GenerativeModule]:
     return found
 
 
-def load(path: str | Path, map_location: str = "cpu") -> GenerativeModule:
+def load(path: str | Path, map_location: str = "cpu") -> Any:
     """Rebuild a trained model from its checkpoint alone, whether the command line or Python made it.
 
     Args:
@@ -79,7 +79,8 @@ def load(path: str | Path, map_location: str = "cpu") -> GenerativeModule:
         map_location: Device of the model.
 
     Returns:
-        The model in evaluation mode. Samples come from averaged weights if the checkpoint has some.
+        The model in evaluation mode, typed Any since only the file knows its class. Samples come from averaged weights
+        if the checkpoint has some.
 
     Raises:
         CheckpointError: If the file is not a checkpoint of this package.

@@ -14,6 +14,7 @@ from pl_genmodels.catalogue import listing
 from pl_genmodels.cli.errors import Parser, classes_for
 from pl_genmodels.data import ImageData
 from pl_genmodels.metrics import FeatureExtractor
+from pl_genmodels.models.base import SamplingModule
 from pl_genmodels.models.latent_gan import LatentGAN
 from pl_genmodels.types import ImageShape
 
@@ -31,7 +32,10 @@ def sample(ckpt_path: str, num_samples: int = 64, out: str = "samples.png", seed
     """
     from pl_genmodels.checkpoints import load
 
-    _write(load(ckpt_path).sample(num_samples, seed=seed), Path(out), columns)
+    model = load(ckpt_path)
+    if not isinstance(model, SamplingModule):
+        raise ValueError(f"sample: the checkpoint is of a {type(model).__name__}, which needs an input to work on")
+    _write(model.sample(num_samples, seed=seed), Path(out), columns)
 
 
 def interpolate(

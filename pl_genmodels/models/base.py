@@ -1,4 +1,4 @@
-"""What every generative module is: built for a shape, sampled, and rebuilt from its checkpoint alone."""
+"""What every generative module is: built for a shape, trained, and rebuilt from its checkpoint alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHECKPOINT_FORMAT = 1
 
 
 class GenerativeModule(Recorded, LightningModule, ABC):
-    """A model that can be trained and sampled, and rebuilt from its checkpoint alone.
+    """A model that can be trained, and rebuilt from its checkpoint alone.
 
     Args:
         image_shape: Shape of one sample, (C, H, W) or (n,). Left out, it is read from the first batch of the training
@@ -64,25 +64,6 @@ class GenerativeModule(Recorded, LightningModule, ABC):
             self.hparams["image_shape"] = list(self.image_shape)
         self.build(self.image_shape)
 
-    # ---- sampling
-
-    @abstractmethod
-    def sample(self, num_samples: int, *, seed: int | None = None, first: int = 0) -> Tensor:
-        """Draw samples.
-
-        Args:
-            num_samples: How many.
-            seed: With a seed, sample i of it is always the same, whoever draws it; without, torch's global state.
-            first: Index of the first sample of the seed.
-
-        Returns:
-            Samples in the data's range ([-1, 1] for pictures), (num_samples, *image_shape).
-        """
-
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """As many samples as the batch has entries."""
-        return self.sample(len(next(iter(as_batch(batch, self.batch_keys).values()))))
-
     # ---- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -124,6 +105,27 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         if self.images_seen == 0:
             _check_range(images)
         self.images_seen += len(images) * self.trainer.world_size
+
+
+class SamplingModule(GenerativeModule):
+    """A model that makes samples out of nothing but random numbers; others, such as translations, need an input."""
+
+    @abstractmethod
+    def sample(self, num_samples: int, *, seed: int | None = None, first: int = 0) -> Tensor:
+        """Draw samples.
+
+        Args:
+            num_samples: How many.
+            seed: With a seed, sample i of it is always the same, whoever draws it; without, torch's global state.
+            first: Index of the first sample of the seed.
+
+        Returns:
+            Samples in the data's range ([-1, 1] for pictures), (num_samples, *image_shape).
+        """
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """As many samples as the batch has entries."""
+        return self.sample(len(next(iter(as_batch(batch, self.batch_keys).values()))))
 
 
 def _shape_of_first_batch(module: GenerativeModule) -> ImageShape:

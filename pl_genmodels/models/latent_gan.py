@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pl_genmodels.losses import AdversarialLoss, Constraint, NonSaturating, Penalty
 from pl_genmodels.models.adversarial import AdversarialModule
+from pl_genmodels.models.base import SamplingModule
 from pl_genmodels.models.engine import evaluating
 from pl_genmodels.models.optimizers import GANAdam
 from pl_genmodels.networks import Discriminator, Generator, NormalPrior, Prior
@@ -25,7 +26,7 @@ LATENT_BLOCK = 64  # latents of a seed are drawn in blocks of this many, so that
 DECODE_BATCH = 256  # samples that pass a generator at once when many are asked for
 
 
-class LatentGAN(AdversarialModule):
+class LatentGAN(AdversarialModule, SamplingModule):
     """A generator of latents against one discriminator: any objective, penalties and constraints.
 
     D minimises `loss.discriminator(D(x), D(G(z)))` plus the penalties; G minimises `loss.generator(D(G(z)), D(x))`.

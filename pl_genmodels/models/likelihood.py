@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from pl_genmodels.models.base import GenerativeModule
+from pl_genmodels.models.base import SamplingModule
 from pl_genmodels.types import Batch, ImageShape, Terms, as_batch
 
 
-class LikelihoodModule(GenerativeModule):
+class LikelihoodModule(SamplingModule):
     """A model that minimises the mean of a sum of named terms, by Lightning's automatic optimisation.
 
     Clipping, accumulation and every strategy of the Trainer are Lightning's own here. A leaf writes `terms`, pure and
