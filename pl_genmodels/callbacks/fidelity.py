@@ -143,8 +143,8 @@ class Fidelity(Callback):
             batch_size=self.batch_size,
         )
         named = {f"{stage}/{key}": value for key, value in results.items()}
-        if hasattr(pl_module, "images_seen"):  # the axis of all curves
-            named["images_seen"] = float(pl_module.images_seen)  # type: ignore[arg-type]
+        if hasattr(pl_module, "images_axis"):  # of all curves
+            named["images_seen"] = pl_module.images_axis  # type: ignore[assignment]
         # Every process holds the same value already.
         pl_module.log_dict(named, sync_dist=False, rank_zero_only=False)
         if "fid" in self.metrics and self is next(c for c in trainer.callbacks if is_fid(c)):  # type: ignore[attr-defined]

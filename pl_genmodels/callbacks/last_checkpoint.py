@@ -10,9 +10,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+import torch.distributed as dist
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pl_genmodels.callbacks.output import run_folder
 
@@ -20,9 +24,10 @@ from pl_genmodels.callbacks.output import run_folder
 class LastCheckpoint(Checkpoint):
     """Overwrites `checkpoints/last.ckpt` at an interval, at the end, and when the run is interrupted.
 
-    Ctrl-C and SIGTERM finish the batch at hand first, so that the file holds a whole round and resuming is exact; a
-    second Ctrl-C stops at once. Lightning's ModelCheckpoint(train_time_interval=...) never fires for models with
-    several optimisers; this interval counts updates of the generator.
+    Ctrl-C and SIGTERM, at any rank, finish the batch at hand first (one more with several ranks, which stop together),
+    so that the file holds a whole round and resuming is exact; a second Ctrl-C stops at once. The signal on which SLURM
+    jobs are queued again waits for the end of the batch too. Lightning's ModelCheckpoint(train_time_interval=...) never
+    fires for models with several optimisers; this interval counts updates of the generator.
 
     Args:
         every_n_train_steps: Interval in `global_step`s.
@@ -38,8 +43,10 @@ class LastCheckpoint(Checkpoint):
         self.path: Path | None = None
         self._saved_step = 0
         self._saved_batch = -1
-        self._interrupted = False
-        self._handler: Any = None
+        self._asked = 0  # the signal that this process got
+        self._vote: _Vote | None = None
+        self._requeued = False
+        self._handlers: dict[int, Any] = {}  # of others, put aside while training
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Decide where to write while all ranks are together."""
@@ -47,28 +54,47 @@ class LastCheckpoint(Checkpoint):
             self.path = run_folder(trainer) / "checkpoints" / "last.ckpt"
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Listen for Ctrl-C."""
+        """Listen for signals, and keep Lightning from exchanging them between ranks in the middle of a batch."""
         self._saved_step, self._saved_batch = trainer.global_step, -1
-        self._interrupted = False
+        self._asked, self._vote, self._requeued = 0, None, False
         if threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGINT, self._interrupt)
+            for signum in _signals(trainer):
+                self._handlers[signum] = signal.signal(signum, self._note)
+            # it would make every rank wait for its GPU at each batch
+            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
 
-    def _interrupt(self, signum: int, frame: FrameType | None) -> None:
-        if self._interrupted:
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if signum == self._asked == signal.SIGINT:
             raise KeyboardInterrupt
-        self._interrupted = True
+        self._asked = max(self._asked, signum)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Save at the interval; save and leave when asked to."""
-        leave = self._interrupted or trainer.received_sigterm
-        if trainer.world_size > 1:  # signals reach ranks between different batches
-            leave = trainer.strategy.reduce_boolean_decision(leave, all=False)
-        if leave or trainer.global_step - self._saved_step >= self.every_n_train_steps:
+        asked = self._asked_of_any(trainer)
+        if asked not in (0, signal.SIGINT, signal.SIGTERM):
+            self._requeue(asked)
+            asked = 0
+        if asked or trainer.global_step - self._saved_step >= self.every_n_train_steps:
             self._save(trainer)
-        if leave:
+        if asked:
             rank_zero_info(f"\nInterrupted. Checkpoint: {self.path}\nResume with: fit ... --ckpt_path {self.path}")
-            if not trainer.received_sigterm:  # Lightning itself ends the run on SIGTERM
-                raise KeyboardInterrupt
+            raise SIGTERMException(128 + asked) if asked == signal.SIGTERM else KeyboardInterrupt
+
+    def _asked_of_any(self, trainer: Trainer) -> int:
+        """The signal that this process got; of several ranks, any one's as of the batch before."""
+        if trainer.world_size == 1:
+            return self._asked
+        before, self._vote = self._vote, _Vote(self._asked, trainer.strategy.root_device)
+        return 0 if before is None else before.result()
+
+    def _requeue(self, asked: int) -> None:
+        """Let Lightning save and queue the SLURM job again, on all ranks together, and go on until SLURM ends it."""
+        self._vote = None
+        if self._asked == asked:
+            self._asked = 0
+        if not self._requeued:
+            self._requeued = True
+            self._handlers[asked](asked, None)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Save the final state."""
@@ -76,10 +102,14 @@ class LastCheckpoint(Checkpoint):
             self._save(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Give Ctrl-C back."""
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            self._handler = None
+        """Give the signals back."""
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
+        self.on_exception(trainer)
+
+    def on_exception(self, trainer: Trainer, *args: Any) -> None:
+        """Give Lightning its question back; it has taken the signals itself."""
+        vars(trainer.fit_loop.epoch_loop).pop("_broadcast_sigterm_tensor", None)
 
     def _save(self, trainer: Trainer) -> None:
         assert self.path is not None
@@ -94,3 +124,38 @@ class LastCheckpoint(Checkpoint):
             if trainer.is_global_zero and part.is_file():
                 part.unlink()
         self._saved_step, self._saved_batch = trainer.global_step, trainer.fit_loop.total_batch_idx
+
+
+class _Vote:
+    """The highest of the ranks' numbers, to be read later: until then, no process waits for its GPU.
+
+    Args:
+        number: Of this rank.
+        device: Where the strategy exchanges tensors.
+    """
+
+    def __init__(self, number: int, device: torch.device) -> None:
+        ballot = torch.full((), number, dtype=torch.int32, device=device)
+        dist.all_reduce(ballot, dist.ReduceOp.MAX)
+        on_cuda = device.type == "cuda"
+        self._ballot = ballot.to("cpu", non_blocking=on_cuda)
+        self._counted = torch.cuda.Event() if on_cuda else None
+        if self._counted is not None:
+            self._counted.record()
+
+    def result(self) -> int:
+        """The same on every rank."""
+        if self._counted is not None:
+            self._counted.synchronize()
+        return int(self._ballot)
+
+
+def _signals(trainer: Trainer) -> list[int]:
+    """Ctrl-C, SIGTERM, and what announces the end of a SLURM job that Lightning queues again."""
+    environment = trainer._accelerator_connector.cluster_environment
+    requeues = isinstance(environment, SLURMEnvironment) and environment.auto_requeue
+    return [signal.SIGINT, signal.SIGTERM, *([environment.requeue_signal] if requeues else [])]  # type: ignore
+
+
+def _nothing() -> None:
+    pass

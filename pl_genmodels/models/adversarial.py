@@ -307,4 +307,4 @@ class AdversarialModule(GenerativeModule):
             total = sum(values[f"{player}/{name}"] for name in parts[0])
             self.log(f"{player}/loss", total, prog_bar=True)
         norms = {f"{player}/gradient_norm": norm for player, norm in self.gradient_norms.items()}
-        self.log_dict({**values, **norms, "images_seen": float(self.images_seen)})
+        self.log_dict({**values, **norms, "images_seen": self.images_axis})

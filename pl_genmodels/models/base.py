@@ -99,8 +99,13 @@ class GenerativeModule(Recorded, LightningModule, ABC):
                 run.define_metric("*", step_metric="images_seen")
                 run.summary.update({"system": self.stem(), "paper": self.paper.title, "paper_url": self.paper.url})
 
+    @property
+    def images_axis(self) -> Tensor:
+        """`images_seen` for `log`, which would round a number to single precision and thus from 2 ** 24 on."""
+        return torch.tensor(self.images_seen, dtype=torch.float64)
+
     def count_images(self, batch: Batch) -> None:
-        """Advance `images_seen` by the batch of every rank; look at the range of the run's first images."""
+        """Advance `images_seen` by a batch like this one on every rank; look at the range of the run's first images."""
         images = batch[self.batch_keys[0]]
         if self.images_seen == 0:
             _check_range(images)

@@ -57,7 +57,7 @@ class LikelihoodModule(SamplingModule):
         if self.log_due:
             self.log("loss", loss.detach(), prog_bar=True)
             values = {f"train/{name}": mean.detach() for name, mean in means.items()}
-            self.log_dict({**values, "images_seen": float(self.images_seen)})
+            self.log_dict({**values, "images_seen": self.images_axis})
         return loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
