@@ -1,10 +1,13 @@
-"""LightningDataModules: sets that come with Python packages, points, standard sets, and any folder of pictures."""
+"""LightningDataModules: sets that come with Python packages, points, standard sets, any folder of pictures, pairs."""
 
 from pl_genmodels.data.base import ImageData, rebuild
 from pl_genmodels.data.embedded import Digits, Faces, Patches, Photographs, Textures
 from pl_genmodels.data.folder import ImageFolder
 from pl_genmodels.data.large_sets import LSUN, CelebA
 from pl_genmodels.data.loader import Loader, TensorSet
+from pl_genmodels.data.pair_folders import AlignedFolder, UnalignedFolders
+from pl_genmodels.data.pair_sets import DigitsToColour, EdgesToPhotos, RingToRing
+from pl_genmodels.data.pairs import PairData, PairLoader, UnpairedSet, UnpairedTensors
 from pl_genmodels.data.pictures import to_float, unit_to_uint8
 from pl_genmodels.data.points import Grid25, Mixture, PointData, Ring8, Spiral, SwissRoll
 from pl_genmodels.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
@@ -13,8 +16,11 @@ __all__ = [
     "CIFAR10",
     "LSUN",
     "MNIST",
+    "AlignedFolder",
     "CelebA",
     "Digits",
+    "DigitsToColour",
+    "EdgesToPhotos",
     "Faces",
     "FashionMNIST",
     "Grid25",
@@ -22,14 +28,20 @@ __all__ = [
     "ImageFolder",
     "Loader",
     "Mixture",
+    "PairData",
+    "PairLoader",
     "Patches",
     "Photographs",
     "PointData",
     "Ring8",
+    "RingToRing",
     "Spiral",
     "SwissRoll",
     "TensorSet",
     "Textures",
+    "UnalignedFolders",
+    "UnpairedSet",
+    "UnpairedTensors",
     "rebuild",
     "to_float",
     "unit_to_uint8",

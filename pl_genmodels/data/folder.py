@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pl_genmodels.data.base import ImageData, held_out
 from pl_genmodels.data.loader import TensorSet, stable_seed
 from pl_genmodels.data.pictures import CROPS, check_picture, read_picture
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
 
 
 def find_pictures(root: str) -> list[str]:
@@ -43,6 +44,25 @@ def find_pictures(root: str) -> list[str]:
             f"root: got {root!r}, in which there is no picture, allowed are files named *{', *'.join(EXTENSIONS)}"
         )
     return ["/".join(parts) for parts in sorted(found)]
+
+
+def by_threads(decode: Callable[[int], None], number: int) -> None:
+    """Decode files in parallel; one broken file is reason enough not to decode the rest.
+
+    Args:
+        decode: Called with 0 to number - 1.
+        number: Of files.
+
+    Raises:
+        ValueError: The first that `decode` raised.
+    """
+    with ThreadPoolExecutor() as threads:
+        try:
+            for _ in threads.map(decode, range(number)):
+                pass
+        except ValueError:
+            threads.shutdown(cancel_futures=True)
+            raise
 
 
 class PictureFiles(Dataset[dict[str, Any]]):
@@ -109,13 +129,7 @@ class PictureFiles(Dataset[dict[str, Any]]):
         def fill(index: int) -> None:
             images[index] = self.read(index)
 
-        with ThreadPoolExecutor() as threads:
-            try:
-                for _ in threads.map(fill, range(len(self))):
-                    pass
-            except ValueError:
-                threads.shutdown(cancel_futures=True)  # one broken file is reason enough not to decode the rest
-                raise
+        by_threads(fill, len(self))
         return TensorSet({"image": images} | self._label_tensor(), self.name)
 
     def _label_tensor(self) -> dict[str, Tensor]:
@@ -123,7 +137,7 @@ class PictureFiles(Dataset[dict[str, Any]]):
 
 
 class ImageFolder(ImageData):
-    """Pictures of a folder and its sub-folders: png, jpg, webp, bmp, tif; grey, colour, palette, 16-bit, transparent.
+    """Pictures of a folder and its sub-folders: png, jpg, webp, bmp, ppm, tif; grey, colour, palette, 16-bit, alpha.
 
     If all pictures lie in sub-folders, and in at least two, the sub-folders (the first below `root`, sorted by name)
     are classes and there is a `label`. Pictures are turned as their EXIF data say, transparent parts become white.

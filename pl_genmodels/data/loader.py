@@ -130,7 +130,8 @@ class Loader:
     After `load_state_dict` the next pass starts at the stored position without touching the batches before it.
 
     Args:
-        dataset: A `TensorSet`, or any map-style data set (its items are collated by an inner DataLoader).
+        dataset: One that can `gather` a batch, such as a `TensorSet`, or any map-style data set (its items are collated
+            by an inner DataLoader).
         batch_size: Items per batch and rank.
         shuffle: Whether the order is a random permutation.
         seed: Of the order.
@@ -245,7 +246,18 @@ class Loader:
         positions = torch.arange(self._shares())[rank::world] % len(self.dataset)  # type: ignore[arg-type]
         if not self.shuffle:
             return positions
-        return torch.randperm(len(self.dataset), generator=self._generator("order", epoch))[positions]  # type: ignore[arg-type]
+        return self.order(epoch)[positions]
+
+    def order(self, epoch: int) -> Tensor:
+        """Indices into the data set as all ranks together visit them in an epoch.
+
+        Args:
+            epoch: Number of the epoch.
+
+        Returns:
+            int64 (N,), where N is the length of the data set.
+        """
+        return torch.randperm(len(self.dataset), generator=self._generator("order", epoch))  # type: ignore[arg-type]
 
     def _shares(self) -> int:
         """Number of items that all ranks visit together in one epoch.
@@ -287,16 +299,32 @@ class Loader:
         ]
         sizes = [stop - start for start, stop in pairwise(starts) if stop > start]
         parts = indices[starts[0] :].split(sizes)
-        loaded = self._gathered(parts) if isinstance(self.dataset, TensorSet) else self._decoded(parts, epoch)
-        if not self.flip:
+        loaded = self._gathered(parts) if hasattr(self.dataset, "gather") else self._decoded(parts, epoch)
+        draws = self.draws(epoch)
+        if not draws:
             return loaded
-        coins = torch.rand(len(self.dataset), generator=self._generator("flip", epoch)) < 0.5  # type: ignore[arg-type]
-        return ({**named(batch), "flip": coins[part]} for batch, part in zip(loaded, parts, strict=True))
+        number = len(self.dataset)  # type: ignore[arg-type]
+        return (
+            {**named(batch), **{key: values[part % number] for key, values in draws.items()}}
+            for batch, part in zip(loaded, parts, strict=True)
+        )
+
+    def draws(self, epoch: int) -> dict[str, Tensor]:
+        """Random numbers of each item in an epoch, that batches carry to the device.
+
+        Args:
+            epoch: Number of the epoch.
+
+        Returns:
+            By key, (N, ...): `flip`, bool (N,), if the loader flips.
+        """
+        if not self.flip:
+            return {}
+        return {"flip": torch.rand(len(self.dataset), generator=self._generator("flip", epoch)) < 0.5}  # type: ignore[arg-type]
 
     def _gathered(self, parts: tuple[Tensor, ...]) -> Iterator[Batch]:
-        assert isinstance(self.dataset, TensorSet)
         for part in parts:
-            batch = self.dataset.gather(part)
+            batch = self.dataset.gather(part)  # type: ignore[attr-defined]
             yield {key: value.pin_memory() for key, value in batch.items()} if self.pin_memory else batch
 
     def _decoded(self, parts: tuple[Tensor, ...], epoch: int) -> Iterator[Any]:

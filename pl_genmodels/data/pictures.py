@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -38,19 +40,20 @@ def unit_to_uint8(images: Tensor) -> Tensor:
     return images.mul(255).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def resize(images: Tensor, size: int) -> Tensor:
-    """Resize pictures held as a tensor to a square, bicubic with antialiasing, as Pillow does (but for rounding).
+def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Resize pictures held as a tensor, bicubic with antialiasing, as Pillow does (but for rounding).
 
     Args:
         images: uint8 (N, C, H, W).
-        size: New height and width.
+        size: New height and width; one number for a square.
 
     Returns:
         uint8 (N, C, size, size).
     """
-    if images.shape[2:] == (size, size):
+    size = (size, size) if isinstance(size, int) else size
+    if images.shape[2:] == size:
         return images
-    return F.interpolate(images, size=(size, size), mode="bicubic", antialias=True)
+    return F.interpolate(images, size=size, mode="bicubic", antialias=True)
 
 
 def with_channels(images: Tensor, channels: int) -> Tensor:
@@ -165,11 +168,31 @@ def to_tensor(picture: Image.Image) -> Tensor:
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1).contiguous()
 
 
-def read_picture(path: str | os.PathLike[str], channels: int, **fitting: Any) -> Tensor:
-    """Decode one file, upright by its EXIF orientation.
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """One picture file, upright by its EXIF orientation; whatever fails while it is open is told with its path.
 
     Args:
         path: Of a picture in a format that Pillow reads; of several frames the first one.
+
+    Yields:
+        The picture.
+
+    Raises:
+        ValueError: If the file is no picture, is broken, or holds floating-point pixels.
+    """
+    try:
+        with Image.open(path) as picture:
+            yield ImageOps.exif_transpose(picture)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{os.fspath(path)}: cannot be read as a picture ({error})") from error
+
+
+def read_picture(path: str | os.PathLike[str], channels: int, **fitting: Any) -> Tensor:
+    """Decode one file.
+
+    Args:
+        path: See `opened`.
         channels: 1 or 3.
         **fitting: Arguments of `fit`.
 
@@ -179,9 +202,5 @@ def read_picture(path: str | os.PathLike[str], channels: int, **fitting: Any) ->
     Raises:
         ValueError: If the file is no picture, is broken, or holds floating-point pixels.
     """
-    try:
-        with Image.open(path) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            return to_tensor(fit(to_mode(upright, channels), **fitting))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{os.fspath(path)}: cannot be read as a picture ({error})") from error
+    with opened(path) as picture:
+        return to_tensor(fit(to_mode(picture, channels), **fitting))
