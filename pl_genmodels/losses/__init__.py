@@ -10,6 +10,8 @@ from pl_genmodels.losses.adversarial import (
     RelativisticAverage,
     Wasserstein,
 )
+from pl_genmodels.losses.divergences import kl_normal
+from pl_genmodels.losses.likelihoods import Bernoulli, Gaussian, Likelihood
 from pl_genmodels.losses.penalties import (
     DRAGAN,
     R1,
@@ -26,10 +28,13 @@ __all__ = [
     "R1",
     "R2",
     "AdversarialLoss",
+    "Bernoulli",
     "Constraint",
+    "Gaussian",
     "GradientPenalty",
     "Hinge",
     "LeastSquares",
+    "Likelihood",
     "Minimax",
     "NonSaturating",
     "Penalty",
@@ -38,4 +43,5 @@ __all__ = [
     "SpectralNorm",
     "Wasserstein",
     "WeightClipping",
+    "kl_normal",
 ]

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
@@ -18,11 +17,11 @@ from pl_genmodels.losses import AdversarialLoss, Constraint, NonSaturating, Pena
 from pl_genmodels.models.adversarial import AdversarialModule
 from pl_genmodels.models.base import SamplingModule
 from pl_genmodels.models.engine import evaluating
+from pl_genmodels.models.latents import draw_latents
 from pl_genmodels.models.optimizers import GANAdam
 from pl_genmodels.networks import Discriminator, Generator, NormalPrior, Prior
 from pl_genmodels.types import Batch, ImageShape, Terms
 
-LATENT_BLOCK = 64  # latents of a seed are drawn in blocks of this many, so that sample i never depends on who draws it
 DECODE_BATCH = 256  # samples that pass a generator at once when many are asked for
 
 
@@ -151,16 +150,7 @@ class LatentGAN(AdversarialModule, SamplingModule):
     def draw_latents(self, num_samples: int, *, seed: int | None = None, first: int = 0) -> Tensor:
         """Latents from the prior, (num_samples, latent_dim); see `sample` for the arguments."""
         dim = self.generator.latent_dim
-        if seed is None:
-            return self.prior.sample(num_samples, dim, None, self.device)
-        blocks = []
-        for block in range(first // LATENT_BLOCK, -(-(first + num_samples) // LATENT_BLOCK)):
-            state = np.random.SeedSequence((seed, block)).generate_state(1, np.uint64)[0]
-            blocks.append(
-                self.prior.sample(LATENT_BLOCK, dim, torch.Generator().manual_seed(int(state)), torch.device("cpu"))
-            )
-        start = first % LATENT_BLOCK
-        return torch.cat(blocks)[start : start + num_samples].to(self.device)
+        return draw_latents(self.prior, num_samples, dim, self.device, seed=seed, first=first)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Samples for latents, in evaluation mode and without gradient, from averaged weights if there are any.

@@ -56,6 +56,48 @@ class Discriminator(Recorded, nn.Module, ABC):
         """Logits, (B, *image_shape) to (B,)."""
 
 
+class Encoder(Recorded, nn.Module, ABC):
+    """Maps samples to features, such as the mean and log-variance of a latent.
+
+    A model calls its encoder argument with the image shape and the number of features.
+
+    Args:
+        image_shape: Shape of one sample, (C, H, W) or (n,).
+        num_features: Length of what it gives.
+    """
+
+    supplied = ("image_shape", "num_features")
+
+    def __init__(self, image_shape: ImageShape, num_features: int) -> None:
+        super().__init__()
+        self.image_shape, self.num_features = tuple(image_shape), num_features
+
+    @abstractmethod
+    def forward(self, image: Tensor) -> Tensor:
+        """Features, (B, *image_shape) to (B, num_features)."""
+
+
+class Decoder(Recorded, nn.Module, ABC):
+    """Maps latents to the parameters of a likelihood; linear at the end.
+
+    A model calls its decoder argument with the shape of the parameters and the length of a latent.
+
+    Args:
+        parameter_shape: Shape of one sample's parameters, (C, H, W) or (n,).
+        latent_dim: Length of a latent.
+    """
+
+    supplied = ("parameter_shape", "latent_dim")
+
+    def __init__(self, parameter_shape: ImageShape, latent_dim: int) -> None:
+        super().__init__()
+        self.parameter_shape, self.latent_dim = tuple(parameter_shape), latent_dim
+
+    @abstractmethod
+    def forward(self, latent: Tensor) -> Tensor:
+        """Parameters, (B, latent_dim) to (B, *parameter_shape)."""
+
+
 class Prior(Recorded, ABC):
     """Distribution of the latents."""
 

@@ -1,4 +1,4 @@
-"""Fully connected generator and discriminator for points and small pictures."""
+"""Fully connected networks for points and small pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from pl_genmodels.networks.base import Discriminator, Generator
+from pl_genmodels.networks.base import Decoder, Discriminator, Encoder, Generator
 from pl_genmodels.types import ImageShape
 
 
@@ -74,3 +74,76 @@ class MLPDiscriminator(Discriminator):
 
     def forward(self, image: Tensor) -> Tensor:  # noqa: D102
         return self.gain * self.layers(image.flatten(1)).squeeze(1)
+
+
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+def hidden_layers(network: str, widths: list[int], activation: str) -> list[nn.Module]:
+    """Linear layers from each width to the next, each with its activation.
+
+    Raises:
+        ValueError: If there is no such activation.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"{network}: got activation {activation!r}, allowed are {list(ACTIVATIONS)}")
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), ACTIVATIONS[activation]()]
+    return layers
+
+
+class MLPEncoder(Encoder):
+    """Linear layers; the last one is linear in the features.
+
+    Args:
+        image_shape: Shape of one sample.
+        num_features: Length of what it gives.
+        hidden_dim: Units of each hidden layer.
+        num_layers: Number of hidden layers; 0 makes it linear.
+        activation: `relu` or `tanh`.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_features: int,
+        hidden_dim: int = 400,
+        num_layers: int = 1,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__(image_shape, num_features)
+        widths = [math.prod(self.image_shape)] + [hidden_dim] * num_layers
+        hidden = hidden_layers("MLPEncoder", widths, activation)
+        self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], num_features))
+
+    def forward(self, image: Tensor) -> Tensor:  # noqa: D102
+        return self.layers(image.flatten(1))
+
+
+class MLPDecoder(Decoder):
+    """Linear layers; the last one is linear in the parameters.
+
+    Args:
+        parameter_shape: Shape of one sample's parameters.
+        latent_dim: Length of a latent.
+        hidden_dim: Units of each hidden layer.
+        num_layers: Number of hidden layers; 0 makes it linear.
+        activation: `relu` or `tanh`.
+    """
+
+    def __init__(
+        self,
+        parameter_shape: ImageShape,
+        latent_dim: int,
+        hidden_dim: int = 400,
+        num_layers: int = 1,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__(parameter_shape, latent_dim)
+        widths = [latent_dim] + [hidden_dim] * num_layers
+        hidden = hidden_layers("MLPDecoder", widths, activation)
+        self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], math.prod(self.parameter_shape)))
+
+    def forward(self, latent: Tensor) -> Tensor:  # noqa: D102
+        return self.layers(latent).unflatten(1, self.parameter_shape)

@@ -8,17 +8,28 @@ import pytest
 import torch
 
 from pl_genmodels.cli import GenerativeCLI
+from pl_genmodels.models.likelihood import LikelihoodModule
 from tests.conftest import ROOT
 
-# (generator, discriminator); r3gan's count has no published exact value and is that of the preset's shapes
+# r3gan's count has no published exact value and is that of the preset's shapes
 PARAMETERS = {
-    "dcgan_celeba": (3_576_704, 2_765_568),
-    "dcgan_lsun": (3_576_704, 2_765_568),
-    "wgan_gp_cifar10": (1_204_483, 1_053_825),
-    "geometric_gan_cifar10": (4_276_739, 1_053_824),
-    "r3gan_cifar10": (20_732_160, 20_683_776),
+    "dcgan_celeba": {"generator": 3_576_704, "discriminator": 2_765_568},
+    "dcgan_lsun": {"generator": 3_576_704, "discriminator": 2_765_568},
+    "wgan_gp_cifar10": {"generator": 1_204_483, "discriminator": 1_053_825},
+    "geometric_gan_cifar10": {"generator": 4_276_739, "discriminator": 1_053_824},
+    "r3gan_cifar10": {"generator": 20_732_160, "discriminator": 20_683_776},
+    "vae_mnist": {"encoder": 412_540, "decoder": 403_284},
 }
 PAPERS = sorted((ROOT / "configs" / "paper").glob("*.yaml"))
+
+
+def terms_of(model, batch):
+    """Every player's terms, or the terms of the one objective."""
+    if isinstance(model, LikelihoodModule):
+        return [model.terms(batch)]
+    batch = model.draw(batch)
+    generated = model.generate(batch)
+    return [getattr(model, f"{player}_terms")(batch, generated) for player in model.players]
 
 
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
@@ -39,14 +50,16 @@ def test_builds_at_the_papers_scale(path, tmp_path):
             run=False,
         )
     model = cli.model
-    counts = tuple(sum(p.numel() for p in net.parameters()) for net in (model.generator, model.discriminator))
-    assert counts == PARAMETERS[path.stem]
-    batch = model.draw({"image": torch.rand(2, *model.image_shape) * 2 - 1})
-    generated = model.generate(batch)
-    for terms in (model.discriminator_terms(batch, generated), model.generator_terms(batch, generated)):
+    expected = PARAMETERS[path.stem]
+    assert {name: sum(p.numel() for p in getattr(model, name).parameters()) for name in expected} == expected
+    assert sum(expected.values()) == sum(p.numel() for p in model.parameters())
+    batch = {"image": torch.rand(2, *model.image_shape) * 2 - 1}
+    for terms in terms_of(model, batch):
         assert all(term.shape == (2,) and torch.isfinite(term).all() for term in terms.values())
+    if isinstance(model, LikelihoodModule):
+        return
     optimizers, schedulers = model.configure_optimizers()
-    assert len(optimizers) == 2
+    assert len(optimizers) == len(model.players)
     for scheduler in schedulers:
         optimizer = scheduler.optimizer
         start = optimizer.param_groups[0]["lr"]
