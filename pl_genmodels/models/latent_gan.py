@@ -159,11 +159,12 @@ class LatentGAN(AdversarialModule, SamplingModule):
             latents: (B, latent_dim).
 
         Returns:
-            (B, *image_shape).
+            (B, *image_shape), pictures in [-1, 1] also if the generator's last layer is linear.
         """
         with evaluating(self.sampler):
             dtype = next(self.sampler.parameters()).dtype
-            return torch.cat([self.sampler(part) for part in latents.to(dtype).split(DECODE_BATCH)])
+            samples = torch.cat([self.sampler(part) for part in latents.to(dtype).split(DECODE_BATCH)])
+        return samples if samples.ndim == 2 else samples.clamp(-1, 1)
 
     def sample(self, num_samples: int, *, seed: int | None = None, first: int = 0) -> Tensor:  # noqa: D102
         if num_samples < 1:

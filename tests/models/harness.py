@@ -3,31 +3,56 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
+from collections import deque
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
-from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
-from torch.overrides import TorchFunctionMode
 
 from pl_genmodels.callbacks import ExactResume, GeneratorEMA
 from pl_genmodels.cli import GenerativeCLI
+from pl_genmodels.models.adversarial import AdversarialModule
+from pl_genmodels.models.base import GenerativeModule
+from tests.conftest import ROOT
 
-LONG, LONG_CRITIC_STEPS = "wgan_gp_long", 5  # the case with everything on for 20 rounds
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 MAX_CRITIC_STEPS = 2  # WGAN's warm-up of 100 is the same code with another number
 
 
-def build(config, *options, batch_size=8):
-    """Model, data and the callbacks that hold state, as the command line makes them."""
+class Built(NamedTuple):
+    """What the command line makes of a config, as far as training needs it."""
+
+    model: GenerativeModule
+    data: LightningDataModule
+    callbacks: list[Callback]  # those that hold state
+
+
+def build(config, *options, batch_size=4):
+    """Model, data and callbacks of a config."""
     arguments = ["--config", str(config), "--data.batch_size", str(batch_size), "--trainer.logger", "false"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         cli = GenerativeCLI([*arguments, *options], run=False)
-    model = cli.model
-    steps_at = model.critic_steps_at
-    model.critic_steps_at = lambda update: min(steps_at(update), MAX_CRITIC_STEPS)
     stateful = [callback for callback in cli.trainer.callbacks if isinstance(callback, (GeneratorEMA, ExactResume))]
-    return model, cli.datamodule, stateful
+    return fresh(Built(cli.model, cli.datamodule, stateful))
+
+
+def fresh(built):
+    """The same once more, untrained like the given one; parsing a config again would take longer than training."""
+    built = copy.deepcopy(built)
+    if isinstance(built.model, AdversarialModule):
+        limit_critic_steps(built.model, MAX_CRITIC_STEPS)
+    return built
+
+
+def limit_critic_steps(model, most):
+    """Make rounds short; the shape of a round stays."""
+    steps_at = type(model).critic_steps_at
+    model.critic_steps_at = lambda update: min(steps_at(model, update), most)
 
 
 class Recorder(Logger):
@@ -84,6 +109,43 @@ def snapshot(model, of_trainer):
     return state
 
 
+OWN = ("pl_genmodels.", "torch.nn.")  # classes whose attributes are looked at
+OF_LIGHTNING = vars(LightningModule()).keys() - {"_parameters", "_buffers", "_modules"}
+
+
+def everything(value, path="", seen=None, found=None):
+    """Every tensor, number and word that can be reached from an object, by its path: state that nobody declared too."""
+    found, seen = ({} if found is None else found), (set() if seen is None else seen)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        found[path] = value
+    elif isinstance(value, torch.Tensor):
+        found[path] = value.detach().clone()
+    elif isinstance(value, torch.Generator):
+        found[path] = value.get_state()
+    elif id(value) not in seen:
+        seen.add(id(value))
+        if isinstance(value, Mapping):
+            entries = value.items()
+        elif isinstance(value, (list, tuple, deque)):
+            entries = enumerate(value)
+        elif type(value).__module__.startswith(OWN) and hasattr(value, "__dict__"):
+            entries = ((name, entry) for name, entry in vars(value).items() if name not in OF_LIGHTNING)
+        else:
+            entries = ()
+        for key, entry in entries:
+            everything(entry, f"{path}/{key}", seen, found)
+    return found
+
+
+def assert_equal(left, right):
+    """Of two results of `everything`."""
+    assert left.keys() == right.keys()
+    tensors = {key for key, value in left.items() if isinstance(value, torch.Tensor)}
+    different = [key for key in left.keys() - tensors if left[key] != right[key]]
+    different += [key for key in tensors if not torch.equal(left[key], right[key])]
+    assert not different, f"these differ: {sorted(different)}"
+
+
 def assert_same(left, right, tolerance=0.0):
     assert left.keys() == right.keys()
     for key in left:
@@ -91,47 +153,12 @@ def assert_same(left, right, tolerance=0.0):
         assert difference <= tolerance, f"{key} differs by {difference}"
 
 
-class SharedRandomness(TorchFunctionMode):
-    """Random numbers of one process's whole batch, of which each rank takes its own rows.
+class Given(LightningDataModule):
+    """Given batches, in order."""
 
-    A whole batch lies in memory as micro-batches, each of which is the ranks' parts one after the other.
-    """
-
-    drawing = (torch.rand, torch.randn, torch.rand_like, torch.randn_like)
-
-    def __init__(self, rank, world_size, batch_size, micro_batches):
+    def __init__(self, batches):
         super().__init__()
-        self.rank, self.world_size = rank, world_size
-        self.whole, self.part = batch_size, batch_size // micro_batches
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if function not in self.drawing or self.world_size == 1:
-            return function(*args, **kwargs)
-        if function in (torch.rand_like, torch.randn_like):
-            like = args[0]
-            shape, kwargs = tuple(like.shape), {"dtype": like.dtype, "device": like.device, **kwargs}
-            function = torch.rand if function is torch.rand_like else torch.randn
-        else:
-            shape = tuple(args[0]) if isinstance(args[0], (tuple, list, torch.Size)) else tuple(args)
-        rows = shape[0]
-        assert rows in (self.whole, self.part), f"a draw of {rows} rows is not one per sample"
-        everything = function(rows * self.world_size, *shape[1:], **kwargs)
-        starts = range(0, rows * self.world_size, self.part * self.world_size)
-        mine = [torch.arange(start + self.rank * self.part, start + (self.rank + 1) * self.part) for start in starts]
-        return everything[torch.cat(mine)]
-
-
-class Rows(LightningDataModule):
-    """Given batches, or this rank's rows of them, laid out as `SharedRandomness` draws."""
-
-    def __init__(self, batches, rank, world_size, micro_batches):
-        super().__init__()
-        part = len(next(iter(batches[0].values()))) // world_size // micro_batches
-        starts = [micro * part * world_size + rank * part for micro in range(micro_batches)]
-        rows = torch.cat([torch.arange(start, start + part) for start in starts])
-        whole = slice(None)
-        self.batches = [{k: v[rows if world_size > 1 else whole] for k, v in batch.items()} for batch in batches]
+        self.batches = list(batches)
 
     def __len__(self):
         return len(self.batches)
@@ -154,41 +181,3 @@ def frozen_batch_statistics(model):
     yield
     for layer in layers:
         del layer.forward
-
-
-def build_shared(name, config, weights):
-    """The model of a case of the contract in double precision, with given weights."""
-    model, _, _ = build(config)
-    if name == LONG:
-        model.critic_steps_at = lambda update: LONG_CRITIC_STEPS
-    model.double()
-    model.configure_model()
-    model.load_state_dict(weights)
-    return model
-
-
-def train_shared(model, batches, tmp_path, *, rank, world_size, micro_batches, clip=None):
-    """Train in double precision on given batches with shared randomness; returns the state."""
-    rows = len(next(iter(batches[0].values()))) // world_size
-    step = model.training_step
-
-    def training_step(batch, batch_idx):
-        torch.manual_seed(batch_idx)
-        with SharedRandomness(rank, world_size, rows, micro_batches):
-            return step(batch, batch_idx)
-
-    model.training_step = training_step
-    runner = trainer(
-        tmp_path,
-        max_epochs=1,
-        precision="64-true",
-        strategy="ddp" if world_size > 1 else "auto",
-        devices=world_size,
-        accumulate_grad_batches=micro_batches,
-        gradient_clip_val=clip,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-    )
-    with frozen_batch_statistics(model):
-        runner.fit(model, Rows(batches, rank, world_size, micro_batches))
-    return snapshot(model, runner)

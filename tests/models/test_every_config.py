@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
+import copy
+import inspect
+import re
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 import pl_genmodels
+from pl_genmodels.models.adversarial import AdversarialModule
+from pl_genmodels.models.base import SamplingModule
 from tests.conftest import ROOT
+from tests.models import pair
 from tests.models.harness import (
-    LONG,
-    LONG_CRITIC_STEPS,
+    CONFIGS,
     Recorder,
     SaveAt,
+    assert_equal,
     assert_same,
     build,
-    build_shared,
+    everything,
+    fresh,
     snapshot,
-    train_shared,
     trainer,
 )
 
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-BATCHES = 12
-STOP = 7  # in the middle of an epoch and, with two critic steps, of a round
+EPOCHS, BATCHES, BATCH_SIZE = 2, 4, 4
+STOP = 5  # in the middle of an epoch and, with two critic steps, of a round
 
 
-@pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
-def config(request):
-    return request.param
+@pytest.fixture(scope="module", params=CONFIGS, ids=lambda path: path.stem)
+def built(request):
+    """What a config describes; every row trains a copy."""
+    return build(request.param, batch_size=BATCH_SIZE)
+
+
+# ---- training, sampling, reloading, resuming
 
 
 def watch_turns(model, problems):
@@ -61,95 +68,133 @@ def watch_turns(model, problems):
     model.turn = watched
 
 
-def test_trains_samples_reloads_and_resumes(config, tmp_path):
+class Seen(Callback):
+    """Keeps the batches of a run."""
+
+    def __init__(self):
+        self.batches = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.batches.append({key: value.clone() for key, value in batch.items()})
+
+
+def run(built, tmp_path, *, ckpt_path=None, callbacks=()):
+    """Two short epochs, or what is left of them; what was logged, what was seen, and all that is there at the end."""
+    model, data, stateful = built
+    recorder, seen = Recorder(), Seen()
+    runner = trainer(tmp_path, logger=recorder, callbacks=[*stateful, seen, *callbacks], max_epochs=EPOCHS)
+    runner.limit_train_batches = BATCHES
+    runner.fit(model, data, ckpt_path=ckpt_path, weights_only=None if ckpt_path is None else True)
+    end = everything(
+        {
+            "training": snapshot(model, runner),
+            "model": model,
+            "data": data.state_dict(),
+            "callbacks": [callback.state_dict() for callback in stateful],
+        }
+    )
+    return runner, recorder.rows, seen.batches, end
+
+
+def outputs(model, batch):
+    """What a model is for: samples of a seed, or translations of a batch."""
+    if isinstance(model, SamplingModule):
+        return model.sample(5, seed=3)
+    torch.manual_seed(3)
+    return model.translate(batch[model.batch_keys[0]])
+
+
+def assert_good_outputs(model, batch):
+    """Shape, range whatever the weights, and independence of who draws."""
+    found = outputs(model, batch)
+    assert found.shape[1:] == model.image_shape
+    assert torch.isfinite(found).all()
+    if isinstance(model, SamplingModule):
+        assert len(found) == 5
+        alone = model.sample(3, seed=3, first=2)
+        assert torch.equal(alone, found[2:]) or (alone - found[2:]).abs().max() < 1e-5
+    else:
+        assert len(found) == BATCH_SIZE
+    if len(model.image_shape) > 1:
+        wild = copy.deepcopy(model)
+        with torch.no_grad():
+            for parameter in wild.parameters():
+                parameter.mul_(10)
+        for pictures in (found, outputs(wild, batch)):
+            assert pictures.nan_to_num(0.0).abs().max() <= 1, "pictures lie in [-1, 1]"
+
+
+def test_trains_samples_reloads_and_resumes(built, tmp_path):
     """One straight run, with a checkpoint on the way, shows most of the contract."""
-    model, data, callbacks = build(config)
+    straight = fresh(built)
+    model = straight.model
     problems, reached = [], set()
     model.configure_model()
-    watch_turns(model, problems)
+    adversarial = isinstance(model, AdversarialModule)
+    if adversarial:
+        watch_turns(model, problems)
     for name, parameter in model.named_parameters():
         parameter.register_post_accumulate_grad_hook(
             # a critic's last bias cancels in Wasserstein losses: its gradient exists and is 0
             lambda p, name=name: reached.add(name) if name.endswith("bias") or bool((p.grad != 0).any()) else None
         )
-    path, recorder = tmp_path / "middle.ckpt", Recorder()
-    straight = trainer(tmp_path, logger=recorder, callbacks=[*callbacks, SaveAt(STOP, path)], max_epochs=1)
-    straight.limit_train_batches = BATCHES
-    straight.fit(model, data)
+    path = tmp_path / "middle.ckpt"
+    runner, logged, batches, end = run(straight, tmp_path, callbacks=[SaveAt(STOP, path)])
 
     assert not problems
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trainable
     assert trainable - reached == set(), "no gradient ever reached these"
-    rows = dict(recorder.rows)
-    assert len(rows) == BATCHES
-    assert all(torch.isfinite(torch.tensor(value)) for metrics in rows.values() for value in metrics.values())
-    assert straight.global_step == model.generator_updates
-    assert model.images_seen == 8 * BATCHES
+    steps = EPOCHS * BATCHES
+    assert len(dict(logged)) == steps
+    assert all(torch.isfinite(torch.tensor(value)) for _, metrics in logged for value in metrics.values())
+    assert runner.global_step == (model.generator_updates if adversarial else steps) > 0
+    assert model.images_seen == BATCH_SIZE * steps
+    key = model.batch_keys[0]
+    first, second = batches[:BATCHES], batches[BATCHES:]
+    assert not any(torch.equal(a[key], b[key]) for a in first for b in second), "an epoch repeats another one's batches"
 
-    samples = model.sample(5, seed=3)
-    assert samples.shape == (5, *model.image_shape)
-    assert torch.isfinite(samples).all()
-    assert torch.equal(model.sample(3, seed=3, first=2), samples[2:]) or (
-        (model.sample(3, seed=3, first=2) - samples[2:]).abs().max() < 1e-5
-    )
-
+    assert_good_outputs(model, batches[0])
     final = tmp_path / "final.ckpt"
-    straight.save_checkpoint(final)
-    assert torch.equal(pl_genmodels.load(final).sample(5, seed=3), samples)
+    runner.save_checkpoint(final)
+    assert torch.equal(outputs(pl_genmodels.load(final), batches[0]), outputs(model.eval(), batches[0]))
 
-    again, data, callbacks = build(config)
-    recorder = Recorder()
-    resumed = trainer(tmp_path, logger=recorder, callbacks=callbacks, max_epochs=1)
-    resumed.limit_train_batches = BATCHES
-    resumed.fit(again, data, ckpt_path=path, weights_only=True)
-    assert_same(snapshot(model, straight), snapshot(again, resumed))
-    assert recorder.rows == [(step, rows[step]) for step in sorted(rows) if step >= STOP]
+    _, relogged, rebatches, reend = run(fresh(built), tmp_path, ckpt_path=path)
+    assert relogged == [(step, values) for step, values in logged if step >= STOP]
+    assert_equal(everything(batches[STOP:]), everything(rebatches))
+    assert_equal(end, reend)
 
 
-@pytest.fixture(scope="module")
-def ddp_states(tmp_path_factory):
-    """Every config trained by one pair of gloo processes, and the batches it was trained on."""
-    folder = tmp_path_factory.mktemp("ddp")
-    cases = {path.stem: (str(path), 3, 1, None) for path in CONFIGS}
-    cases[LONG] = (str(ROOT / "configs" / "wgan_gp.yaml"), 20, 2, 1.0)
-    for name, (path, rounds, _, _) in cases.items():
-        model, data, _ = build(path)
-        torch.manual_seed(0)
-        steps = LONG_CRITIC_STEPS if name == LONG else max(model.critic_steps_at(0), 1)
-        loader = iter(data.evaluation_loader("train"))
-        batches = [data.on_after_batch_transfer(next(loader), 0) for _ in range(rounds * steps)]
-        batches = [{"image": batch["image"].double()} for batch in batches]
-        model.configure_model()
-        weights = {k: v.double() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-        torch.save({"batches": batches, "weights": weights}, folder / f"{name}.in")
-    worker = ROOT / "tests" / "models" / "ddp_worker.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(worker)]
-    arguments = [f"{name}={path}={micro}={clip or 0}" for name, (path, _, micro, clip) in cases.items()]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*command, str(folder), *arguments], env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder, cases
+# ---- two processes
 
 
-@pytest.mark.parametrize("name", [*(path.stem for path in CONFIGS), LONG])
-def test_two_processes_equal_one(name, ddp_states, tmp_path):
-    """Plain ddp in double precision against one process on the whole batch.
+@pytest.mark.parametrize("name", [*(path.stem for path in CONFIGS), pair.LONG])
+def test_two_processes_equal_one(name, trained_by_pair):
+    """Plain ddp in double precision against one process on the whole batch, draws included.
 
-    `wgan_gp_long` is gradient penalty, five critic steps, two micro-batches and clipping for 20 rounds.
+    `wgan_gp_long` is gradient penalty, five critic steps, two micro-batches and clipping.
     """
-    folder, cases = ddp_states
-    path, _, micro_batches, clip = cases[name]
-    given = torch.load(folder / f"{name}.in", weights_only=True)
-    model = build_shared(name, path, given["weights"])
-    one = train_shared(model, given["batches"], tmp_path, rank=0, world_size=1, micro_batches=micro_batches, clip=clip)
-    first, second = (torch.load(folder / f"{name}.rank{rank}", weights_only=True) for rank in (0, 1))
+    (start, *readings), first, second = trained_by_pair
     assert_same(first, second)
-    parameters = {name for name, _ in model.named_parameters()}
-    for states in (one, first):
-        for key in [key for key in states if key.removeprefix("model/") not in parameters]:
-            del states[key]
-    assert_same(one, first, tolerance=1e-12)
-    moved = max((one[f"model/{k}"] - given["weights"][k]).abs().max() for k in parameters)
-    assert moved > 1e-5, "nothing was trained"
+    trained = [key for key in first if key in start or key.startswith("optimizer")]
+    differences = [max(float((one[k] - first[k]).abs().max()) for k in trained) for one in readings]
+    assert min(differences) <= 1e-12, f"two processes differ from one by {differences}"
+    assert max((first[key] - start[key]).abs().max() for key in start) > 1e-5, "nothing was trained"
+
+
+# ---- no config is left out
+
+
+def test_every_config_is_in_every_row():
+    names = [path.name for path in CONFIGS]
+    assert names == sorted(path.name for path in (ROOT / "configs").iterdir() if path.is_file())
+    assert built._fixture_function_marker.params == tuple(CONFIGS)
+    rows = {name: row for name, row in globals().items() if name.startswith("test_")}
+    del rows["test_every_config_is_in_every_row"]
+    for name, row in rows.items():
+        marks = {mark.name: mark for mark in getattr(row, "pytestmark", [])}
+        assert marks.keys() <= {"parametrize"}, name
+        by_name = "parametrize" in marks and {path.stem for path in CONFIGS} <= set(marks["parametrize"].args[1])
+        assert by_name or "built" in inspect.signature(row).parameters, name
+    for part in (*rows.values(), build, run, pair):
+        assert not re.search(r"\b(skip|xfail|importorskip)\b", inspect.getsource(part)), part

@@ -1,0 +1,202 @@
+"""Trains every config on a pair of gloo processes, and on one process; runs beside the other tests.
+
+One process reads the configs, then forks into the pair, so that libraries are imported and configs parsed once. For
+each case it leaves `<name>.one`, `<name>.rank0` and `<name>.rank1` in a folder, or `<name>.error`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from pl_genmodels.models.adversarial import AdversarialModule
+from tests.conftest import ROOT
+from tests.models.harness import Given, build, fresh, frozen_batch_statistics, limit_critic_steps, snapshot, trainer
+from tests.models.randomness import SharedRandomness, seeded
+
+RANKS = 2
+PART = 4  # rows of a rank
+ROUNDS = 2
+TIMEOUT = timedelta(seconds=120)
+LONG = "wgan_gp_long"  # gradient penalty, five critic steps, two micro-batches and clipping, for some rounds more
+LONG_CONFIG, LONG_ROUNDS, LONG_CRITIC_STEPS = "wgan_gp", 4, 5
+
+
+@dataclass
+class Case:
+    """What both sides train: an untrained model in double precision, and batches."""
+
+    name: str
+    built: Any
+    batches: list
+    micro_batches: int = 1
+    clip: float | None = None
+
+    @classmethod
+    def read(cls, name):
+        """From the config of that name."""
+        path = ROOT / "configs" / f"{LONG_CONFIG if name == LONG else name}.yaml"
+        built = build(path, batch_size=RANKS * PART)
+        if name == LONG:
+            limit_critic_steps(built.model, LONG_CRITIC_STEPS)
+        built.model.configure_model()
+        built.model.double()
+        steps = built.model.critic_steps_at(0) if isinstance(built.model, AdversarialModule) else 1
+        rounds = LONG_ROUNDS if name == LONG else ROUNDS
+        built.data.prepare_data()
+        built.data.setup("fit")
+        loader = iter(built.data.train_dataloader())
+        batches = [built.data.on_after_batch_transfer(next(loader), 0) for _ in range(rounds * max(steps, 1))]
+        wide = lambda value: value.double() if value.is_floating_point() else value
+        batches = [{key: wide(value) for key, value in batch.items()} for batch in batches]
+        return cls(name, built, batches, *((2, 1.0) if name == LONG else ()))
+
+    def train(self, folder, rank=0, world_size=1, interleaved=False):
+        """Train a copy with shared randomness; returns the state, and whether the layout of draws was a guess."""
+        model = fresh(self.built).model
+        if self.name == LONG:
+            limit_critic_steps(model, LONG_CRITIC_STEPS)
+        part = PART // self.micro_batches
+        step, mode = model.training_step, SharedRandomness(rank, world_size, part, self.micro_batches, interleaved)
+
+        def training_step(batch, batch_idx):
+            with seeded(batch_idx), mode:
+                return step(batch, batch_idx)
+
+        model.training_step = training_step
+        batches = self.batches if world_size == 1 else [self.share(batch, rank) for batch in self.batches]
+        runner = trainer(
+            folder,
+            max_epochs=1,
+            precision="64-true",
+            strategy="ddp" if world_size > 1 else "auto",
+            devices=world_size,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            accumulate_grad_batches=self.micro_batches,
+            gradient_clip_val=self.clip,
+        )
+        with frozen_batch_statistics(model):
+            runner.fit(model, Given(batches))
+        return snapshot(model, runner), mode.ambiguous
+
+    def share(self, batch, rank):
+        """A rank's rows of a batch, laid out as `SharedRandomness` draws."""
+        part = PART // self.micro_batches
+        rows = torch.arange(RANKS * PART).view(self.micro_batches, RANKS, part)[:, rank].flatten()
+        return {key: value[rows] for key, value in batch.items()}
+
+
+def note_failure(folder, name, who):
+    """Leave a traceback for the test of a case."""
+    with (folder / f"{name}.error").open("a") as file:
+        file.write(f"{who}:\n{traceback.format_exc()}\n")
+
+
+def leave(folder, name, result):
+    """Write a result so that whoever waits for it never sees half of it."""
+    torch.save(result, folder / f"{name}.part")
+    os.replace(folder / f"{name}.part", folder / name)
+
+
+def play(rank, cases, folder, meeting):
+    """One rank of the pair."""
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(RANKS), NODE_RANK="0")
+    dist.init_process_group("gloo", f"file://{meeting}", timeout=TIMEOUT, rank=rank, world_size=RANKS)
+    for case in cases:
+        try:
+            state, _ = case.train(folder, rank, RANKS)
+        except BaseException:
+            note_failure(folder, case.name, f"rank {rank}")
+            os._exit(1)  # the other one must not wait for it
+        leave(folder, f"{case.name}.rank{rank}", state)
+    os._exit(0)
+
+
+def start_pair(cases, folder, attempt):
+    """Two forks that train the cases."""
+    context = multiprocessing.get_context("fork")
+    meeting = folder / f"meeting{attempt}"
+    pair = [context.Process(target=play, args=(rank, cases, folder, meeting)) for rank in range(RANKS)]
+    for process in pair:
+        process.start()
+    return pair
+
+
+def run(folder, names):
+    """All cases; a failing one does not keep the others from being trained."""
+    torch.set_num_threads(1)
+    cases = []
+    for name in names:
+        try:
+            cases.append(Case.read(name))
+        except Exception:
+            note_failure(folder, name, "reading the config")
+    left, attempt = list(cases), 0
+    pair = start_pair(left, folder, attempt)
+    for case in cases:
+        try:
+            state, guessed = case.train(folder)
+            others = [case.train(folder, interleaved=True)[0]] if guessed else []
+            start = {f"model/{key}": value for key, value in case.built.model.named_parameters()}
+            leave(folder, f"{case.name}.one", [start, state, *others])
+        except Exception:
+            note_failure(folder, case.name, "one process")
+    while left:
+        for process in pair:
+            process.join()
+        done = [all((folder / f"{case.name}.rank{rank}").exists() for rank in range(RANKS)) for case in left]
+        left = left[done.index(False) + 1 :] if False in done else []
+        if left:
+            attempt += 1
+            pair = start_pair(left, folder, attempt)
+
+
+class Pair:
+    """The background process as the tests see it."""
+
+    def __init__(self, folder, names):
+        self.folder = folder
+        self.log = (folder / "log").open("w+")
+        command = [sys.executable, "-m", "tests.models.pair", str(folder), *names]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=self.log, stderr=self.log, start_new_session=True
+        )
+
+    def results(self, name):
+        """States of one process (one or two readings of its draws) and of the two ranks; waits for them."""
+        paths = [self.folder / f"{name}.{part}" for part in ("one", "rank0", "rank1")]
+        error = self.folder / f"{name}.error"
+        while not all(path.exists() for path in paths):
+            try:
+                self.process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+        assert not error.exists(), error.read_text()
+        assert all(path.exists() for path in paths), Path(self.log.name).read_text()[-3000:]
+        return [torch.load(path, weights_only=True) for path in paths]
+
+    def close(self):
+        """Stop whatever still runs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.log.close()
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), sys.argv[2:])
