@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import warnings
 from collections import deque
 from collections.abc import Mapping
@@ -12,12 +13,14 @@ from typing import NamedTuple
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.precision import MixedPrecision
 
 from pl_genmodels.callbacks import ExactResume, GeneratorEMA
 from pl_genmodels.cli import GenerativeCLI
 from pl_genmodels.models.adversarial import AdversarialModule
 from pl_genmodels.models.base import GenerativeModule
 from tests.conftest import ROOT
+from tests.models.randomness import SameDraws, seeded
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 MAX_CRITIC_STEPS = 2  # WGAN's warm-up of 100 is the same code with another number
@@ -168,6 +171,97 @@ class Given(LightningDataModule):
 
     def train_dataloader(self):
         return self
+
+
+HALF = (torch.float16, torch.bfloat16)
+PRECISIONS = {
+    "64-true": lambda: {"precision": "64-true"},
+    "32-true": lambda: {"precision": "32-true"},
+    "bf16-mixed": lambda: {"precision": "bf16-mixed"},
+    "bf16-true": lambda: {"precision": "bf16-true"},
+    # what "16-mixed" is on a GPU; given by name, Lightning makes bf16-mixed of it on a CPU
+    "16-mixed": lambda: {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=256.0))]},
+}
+
+
+class Noting(Callback):
+    """Keeps every gradient that an optimiser steps on, scale taken out."""
+
+    def __init__(self):
+        self.gradients = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        self.gradients.append(torch.cat([p.grad.double().flatten() for p in parameters]))
+
+
+def one_round(built, batch, precision, tmp_path):
+    """One round of a copy that all players play and nobody's weights move in; draws are the same in every precision.
+
+    Returns:
+        Terms per sample by player and name, gradients in the order of the turns, and whether any gradient that the
+        model itself asked for went through 16 bits.
+    """
+    model = fresh(built).model
+    model.configure_model()
+    terms, still, noting = {}, functools.partial(torch.optim.SGD, lr=0.0), Noting()
+    if isinstance(model, AdversarialModule):
+        model.critic_steps_at = lambda update: 1
+        model.optimizer_factories, model.scheduler_factories = dict.fromkeys(model.players, still), {}
+        makers = [f"{player}_terms" for player in model.players]
+    else:
+        model.optimizer_factory, model.scheduler_factory = still, None
+        makers = ["terms"]
+    for maker in makers:
+        note_terms(model, maker, terms)
+    step = model.training_step
+
+    def training_step(batch, batch_idx):
+        with seeded(0), SameDraws():
+            return step(batch, batch_idx)
+
+    model.training_step = training_step
+    runner = trainer(tmp_path, max_epochs=1, callbacks=[noting], **PRECISIONS[precision]())
+    with own_gradients() as halves:
+        runner.fit(model, Given([batch]))
+    return terms, noting.gradients, any(halves)
+
+
+def note_terms(model, maker, terms):
+    """Keep what a method that makes terms returns."""
+    make = getattr(model, maker)
+
+    def noted(*args):
+        found = make(*args)
+        terms.update({f"{maker}/{name}": term.detach().double() for name, term in found.items()})
+        return found
+
+    setattr(model, maker, noted)
+
+
+@contextlib.contextmanager
+def own_gradients():
+    """For each call of `torch.autograd.grad`, whether a 16-bit number lies between its inputs and its outputs."""
+    grad, found = torch.autograd.grad, []
+
+    def watched(outputs, inputs, *args, **kwargs):
+        as_tuple = lambda x: (x,) if isinstance(x, torch.Tensor) else tuple(x)
+        left, seen = [x.grad_fn for x in as_tuple(outputs)], {x.grad_fn for x in as_tuple(inputs)} - {None}
+        half = any(x.dtype in HALF for x in (*as_tuple(outputs), *as_tuple(inputs)))
+        while left:
+            node = left.pop()
+            if node is not None and node not in seen:
+                seen.add(node)
+                half |= any(x.dtype in HALF for x in node._input_metadata)
+                left += [before for before, _ in node.next_functions]
+        found.append(half)
+        return grad(outputs, inputs, *args, **kwargs)
+
+    torch.autograd.grad = watched
+    try:
+        yield found
+    finally:
+        torch.autograd.grad = grad
 
 
 @contextlib.contextmanager

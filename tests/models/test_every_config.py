@@ -25,6 +25,7 @@ from tests.models.harness import (
     build,
     everything,
     fresh,
+    one_round,
     snapshot,
     trainer,
 )
@@ -163,6 +164,38 @@ def test_trains_samples_reloads_and_resumes(built, tmp_path):
     assert relogged == [(step, values) for step, values in logged if step >= STOP]
     assert_equal(everything(batches[STOP:]), everything(rebatches))
     assert_equal(end, reend)
+
+
+# ---- precisions
+
+# Relative to float64, of each term's values per sample. A rounding is 2^-24, 2^-9 (bf16) or 2^-12 (fp16); along the
+# depth of the networks some tens of them add up at random, and differences of logits near 0 lose a few bits more.
+TERMS_WITHIN = {"32-true": 1e-5, "bf16-mixed": 4e-2, "bf16-true": 4e-2, "16-mixed": 5e-3}
+# Gradients pass twice the depth, and batch normalisation of small batches amplifies: a bound on gross errors, such as
+# a scale that was not taken out (a factor of 256)
+GRADIENTS_WITHIN = {"32-true": 1e-3, "bf16-mixed": 0.5, "bf16-true": 0.5, "16-mixed": 0.5}
+
+
+def relative_errors(found, wanted):
+    return {key: float((found[key] - wanted[key]).norm() / wanted[key].norm()) for key in wanted}
+
+
+def test_precisions_agree(built, tmp_path):
+    """The round that float64 computes, with the same draws; gradients inside of terms never pass 16 bits."""
+    data = built.data
+    data.prepare_data()
+    data.setup("fit")
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    exact, exact_gradients, _ = one_round(built, batch, "64-true", tmp_path)
+    for precision, tolerance in TERMS_WITHIN.items():
+        terms, gradients, in_half = one_round(built, batch, precision, tmp_path)
+        assert terms.keys() == exact.keys()
+        assert len(gradients) == len(exact_gradients) > 0
+        errors = relative_errors(terms, exact)
+        assert max(errors.values()) <= tolerance, f"{precision}: {errors}"
+        errors = relative_errors(dict(enumerate(gradients)), dict(enumerate(exact_gradients)))
+        assert max(errors.values()) <= GRADIENTS_WITHIN[precision], f"{precision}: {errors}"
+        assert not in_half or precision.endswith("-true"), f"{precision}: a penalty passed 16 bits"
 
 
 # ---- two processes
