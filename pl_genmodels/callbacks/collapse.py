@@ -12,7 +12,6 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from pl_genmodels.models.engine import evaluating
-from pl_genmodels.types import as_batch
 
 
 class TrainingCollapsedError(RuntimeError):
@@ -75,11 +74,11 @@ class CollapseMonitor(Callback):
         if pl_module.images_seen // self.every_n_images == self._last // self.every_n_images:
             return
         self._last = pl_module.images_seen
-        broken = next(_non_finite_terms(pl_module), None) or _non_finite_weights(pl_module)
+        broken = _non_finite_term(pl_module) or _non_finite_weights(pl_module)
         if trainer.strategy.reduce_boolean_decision(broken is not None, all=False):  # all ranks act or none does
             self._act(trainer, pl_module, "values", f"{broken or 'a value of another process'} is not finite")
             return
-        signs = self._signs(pl_module, as_batch(batch, pl_module.batch_keys)[pl_module.batch_keys[0]])
+        signs = self._signs(pl_module, pl_module.read_batch(batch)[pl_module.batch_keys[0]])
         found = {name: float(trainer.strategy.reduce(value, reduce_op="mean")) for name, value in signs.items()}
         values = {f"monitor/{name}": value for name, value in found.items()}
         pl_module.log_dict(values, logger=False)
@@ -135,6 +134,12 @@ def _mean_distance(samples: Tensor) -> Tensor:
     """Mean Euclidean distance over pairs of different samples, (N, ...) to ()."""
     distances = torch.pdist(samples.flatten(1).float())
     return distances.mean()
+
+
+def _non_finite_term(module: Any) -> str | None:
+    """Name of a term of the last round that is not finite, unless a loss scaler is still looking for its scale."""
+    scaler = module.loss_scaler
+    return None if scaler is not None and scaler.get_scale() >= 1 else next(_non_finite_terms(module), None)
 
 
 def _non_finite_terms(module: Any) -> Iterator[str]:

@@ -67,7 +67,10 @@ class GeneratorEMA(Callback):
             half_life = min(half_life, max(pl_module.images_seen * self.ramp_up, 1e-8))
         decay = 0.5 ** ((pl_module.images_seen - self._images) / half_life)
         average, current = pl_module.generator_ema, pl_module.generator
-        torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - decay)
-        for kept, new in zip(average.buffers(), current.buffers(), strict=True):
-            kept.copy_(new)
+        kept = list(average.parameters())  # in single precision even where the generator is in half
+        torch._foreach_lerp_(
+            kept, [new.to(old.dtype) for old, new in zip(kept, current.parameters(), strict=True)], 1 - decay
+        )
+        for old, new in zip(average.buffers(), current.buffers(), strict=True):
+            old.copy_(new)
         self._updates, self._images = pl_module.generator_updates, pl_module.images_seen

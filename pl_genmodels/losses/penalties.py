@@ -1,7 +1,8 @@
 """Penalties on the discriminator's gradient, and constraints on its weights.
 
-Penalties are computed in the parameters' own precision with autocast off: a gradient of a gradient loses its meaning in
-half precision. They are per sample, so the discriminator must not mix samples (no batch normalisation).
+Penalties are computed in single precision (double with double weights), with autocast off and from half-precision
+weights that are cast: a gradient of a gradient loses its meaning in half precision. They are per sample, so the
+discriminator must not mix samples (no batch normalisation).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from pl_genmodels.losses.precision import at_least_single, exact_gradients, in_single_precision
 from pl_genmodels.specs import Recorded
 
 
@@ -45,10 +47,10 @@ def input_gradient(discriminator: nn.Module, points: Tensor) -> Tensor:
         discriminator: Maps (B, ...) to logits (B,).
         points: Where to take the gradient, (B, ...).
     """
-    dtype = next(discriminator.parameters()).dtype
-    with torch.enable_grad(), torch.autocast(points.device.type, enabled=False):
+    with exact_gradients(points.device.type):
+        logits_at, dtype = in_single_precision(discriminator)
         points = points.detach().to(dtype).requires_grad_()
-        logits = discriminator(points)
+        logits = logits_at(points)
         (gradient,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
     return gradient.flatten(1)
 
@@ -80,6 +82,7 @@ class GradientPenalty(Penalty):
         self.weight, self.one_sided = _non_negative("weight", weight), one_sided
 
     def __call__(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
+        real, fake = at_least_single(real), at_least_single(fake)
         mix = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
         excess = gradient_norm(input_gradient(discriminator, fake + mix * (real - fake))) - 1
         if self.one_sided:
@@ -139,6 +142,7 @@ class DRAGAN(Penalty):
         self.weight, self.scale = _non_negative("weight", weight), scale
 
     def __call__(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
+        real = at_least_single(real)
         points = real + self.scale * real.std() * torch.rand_like(real)
         return self.weight * (gradient_norm(input_gradient(discriminator, points)) - 1) ** 2
 

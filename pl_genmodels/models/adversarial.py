@@ -6,9 +6,7 @@ reduced, back-propagated, synchronised over ranks, clipped, stepped and logged.
 
 from __future__ import annotations
 
-import functools
 import itertools
-import operator
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -22,9 +20,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.base import GenerativeModule
-from pl_genmodels.models.engine import average_buffers, average_gradients, held_still
-from pl_genmodels.types import Batch, ImageShape, Terms, as_batch
+from pl_genmodels.models.engine import StepCounter, average_buffers, average_gradients, held_still, total
+from pl_genmodels.types import Batch, ImageShape, Terms
 
 OptimizerFactory = Callable[[Iterable], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
@@ -57,6 +56,11 @@ class AdversarialModule(GenerativeModule):
     `gradient_clip_val` clips each player's gradient after it has been averaged over ranks. Under plain `ddp` the
     result equals one process on the whole batch; statistics across the batch (batch normalisation) stay local, and
     running statistics are averaged over ranks before validation and checkpoints.
+
+    Under `16-mixed` all players share the Trainer's loss scaler. After an overflow, on whichever rank, the player's
+    step is left out on all ranks and the scale is halved; the round still counts: batches, `global_step`, schedules and
+    averaged weights go on. `<player>/skipped_steps` is logged, since fitting started. The scaler's growth interval
+    counts the steps of all players.
 
     Args:
         image_shape: See `GenerativeModule`.
@@ -92,6 +96,7 @@ class AdversarialModule(GenerativeModule):
         self.gradient_clip: float | None = None
         self.last_terms: dict[str, list[Terms]] = {}  # of each player's last turn, detached
         self.gradient_norms: dict[str, Tensor] = {}
+        self.step_counters: dict[str, StepCounter] = {}  # under a loss scaler
         self._others: dict[str, tuple[list[nn.Parameter], list[Tensor]]] = {}
 
     # ---- what a leaf writes
@@ -128,7 +133,7 @@ class AdversarialModule(GenerativeModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One round: every opponent's turn, and the clock's if it is due."""
-        batch = as_batch(batch, self.batch_keys)
+        batch = self.read_batch(batch)
         self.count_images(batch)
         batch = self.draw(batch)
         *critics, clock = self.players
@@ -195,11 +200,13 @@ class AdversarialModule(GenerativeModule):
         optimizer.zero_grad()
         self.last_terms[player] = []
         for share, part in [(1.0, terms)] if isinstance(terms, dict) else terms:
-            loss = functools.reduce(operator.add, [term.mean() for term in part.values()])
+            loss = total(part)
             self.manual_backward(loss if share == 1 else share * loss)
             self.last_terms[player].append({name: share * term.detach() for name, term in part.items()})
         if self._averages_gradients:
             average_gradients(self.parameters_of(player), self.trainer.world_size)
+        if player in self.step_counters:
+            self.step_counters[player].due += 1
         if player == self.players[-1]:
             optimizer.step()  # the only call that advances trainer.global_step
         else:
@@ -269,8 +276,10 @@ class AdversarialModule(GenerativeModule):
             average_buffers(self, self.trainer.world_size)
 
     def on_train_start(self) -> None:
-        """Look anew at which networks there are."""
+        """Look anew at which networks and optimisers there are."""
         self._others = {}
+        scaled = zip(self.players, self.trainer.optimizers, strict=True) if self.loss_scaler is not None else ()
+        self.step_counters = {player: StepCounter(optimizer) for player, optimizer in scaled}
 
     def on_validation_start(self) -> None:
         """Agree on running statistics; Lightning never broadcasts them under manual optimisation."""
@@ -303,8 +312,9 @@ class AdversarialModule(GenerativeModule):
             for part in parts:
                 for name, term in part.items():
                     key = f"{player}/{name}"
-                    values[key] = values.get(key, 0) + term.mean()
+                    values[key] = values.get(key, 0) + at_least_single(term).mean()
             total = sum(values[f"{player}/{name}"] for name in parts[0])
             self.log(f"{player}/loss", total, prog_bar=True)
         norms = {f"{player}/gradient_norm": norm for player, norm in self.gradient_norms.items()}
-        self.log_dict({**values, **norms, "images_seen": self.images_axis})
+        skipped = {f"{player}/skipped_steps": float(count.skipped) for player, count in self.step_counters.items()}
+        self.log_dict({**values, **norms, **skipped, "images_seen": self.images_axis})

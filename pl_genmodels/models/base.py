@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, cast
 
 import torch
@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
+from typing_extensions import Self
 
 from pl_genmodels.specs import Recorded, import_path, to_spec
 from pl_genmodels.types import IMAGE_KEYS, Batch, ImageShape, Paper, as_batch
@@ -29,6 +30,8 @@ class GenerativeModule(Recorded, LightningModule, ABC):
 
     paper: ClassVar[Paper]
     batch_keys: ClassVar[tuple[str, ...]] = IMAGE_KEYS
+    differentiates_gradients: ClassVar[bool] = False
+    """Whether a step goes through gradients that it takes itself, as an unrolled one does; penalties do not count."""
 
     def __init__(self, image_shape: ImageShape | None = None) -> None:
         super().__init__()
@@ -103,6 +106,52 @@ class GenerativeModule(Recorded, LightningModule, ABC):
     def images_axis(self) -> Tensor:
         """`images_seen` for `log`, which would round a number to single precision and thus from 2 ** 24 on."""
         return torch.tensor(self.images_seen, dtype=torch.float64)
+
+    # ---- precision
+
+    def setup(self, stage: str) -> None:
+        """Take on the Trainer's precision, and refuse one in which training cannot work."""
+        self.trainer.precision_plugin.convert_module(self)  # Lightning does so after it has restored the weights
+        if stage != "fit":
+            return
+        precision, name = self.trainer.precision, type(self).__name__
+        if precision == "16-true":
+            raise ValueError(
+                "precision: got '16-true', in which Adam's moments vanish; allowed for fitting are "
+                "'32-true', 'bf16-mixed', '16-mixed', 'bf16-true' and '64-true'"
+            )
+        if self.differentiates_gradients and self.loss_scaler is not None:
+            raise ValueError(
+                f"precision: got {precision!r}, whose scaled gradients {name} would differentiate; allowed with it are "
+                "'32-true', 'bf16-mixed', 'bf16-true' and '64-true'"
+            )
+
+    @property
+    def loss_scaler(self) -> torch.amp.GradScaler | None:
+        """What scales the losses under `16-mixed`; None under every other precision."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
+
+    def read_batch(self, batch: Any) -> Batch:
+        """A batch by name, in the Trainer's precision: Lightning converts what the loader yields, before it is a float.
+
+        Raises:
+            ValueError: If an entry of `batch_keys` is missing.
+        """
+        return self.trainer.precision_plugin.convert_input(as_batch(batch, self.batch_keys))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Averaged weights are moved with the module, but never below single precision, where an average stands still.
+
+        In bfloat16 `a + (1 - 0.9995) (w - a)` rounds back to `a`.
+        """
+        averaged = [child for name, child in self.named_children() if name.endswith("_ema")]
+        tensors = [t for child in averaged for t in (*child.parameters(), *child.buffers()) if t.is_floating_point()]
+        before = [tensor.data for tensor in tensors]
+        super()._apply(fn, recurse)
+        for tensor, kept in zip(tensors, before, strict=True):
+            if tensor.dtype.itemsize < 4:
+                tensor.data = kept.to(tensor.device, torch.float32)
+        return self
 
     def count_images(self, batch: Batch) -> None:
         """Advance `images_seen` by a batch like this one on every rank; look at the range of the run's first images."""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
+import operator
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pl_genmodels.losses.precision import at_least_single
+from pl_genmodels.types import Terms
 
 BUCKET_BYTES = 64 << 20  # one flat all-reduce per 64 MiB: large enough to be one call for most networks
 
@@ -47,6 +55,19 @@ def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
+def total(terms: Terms) -> Tensor:
+    """Sum of the terms' means in at least single precision: `(B,)` each, to a scalar."""
+    return functools.reduce(operator.add, [at_least_single(term).mean() for term in terms.values()])
+
+
+def averaged_copy(network: nn.Module) -> nn.Module:
+    """A frozen copy for averaged weights, in at least single precision; `GenerativeModule` keeps `*_ema` in it."""
+    average = copy.deepcopy(network).requires_grad_(False).eval()
+    for tensor in (*average.parameters(), *average.buffers()):
+        tensor.data = at_least_single(tensor.data)
+    return average
+
+
 def average_buffers(module: nn.Module, world_size: int) -> None:
     """Make running statistics equal on all ranks: floating-point buffers by their mean, others by rank 0's."""
     for buffer in module.buffers():
@@ -55,6 +76,25 @@ def average_buffers(module: nn.Module, world_size: int) -> None:
             buffer /= world_size
         else:
             dist.broadcast(buffer, 0)
+
+
+class StepCounter:
+    """Counts the steps of an optimiser that were due and left out by a loss scaler, without waiting for the device."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.due = 0
+        self.made: int | Tensor = 0
+        optimizer.register_step_post_hook(self._count)
+
+    def _count(self, optimizer: Optimizer, *_: Any) -> None:
+        # the scaler does not call a plain optimiser after an overflow; a fused one finds this flag and does nothing
+        overflow = getattr(optimizer, "found_inf", None)
+        self.made = self.made + (1 if overflow is None else 1 - overflow)
+
+    @property
+    def skipped(self) -> float | Tensor:
+        """Steps left out so far."""
+        return self.due - self.made
 
 
 @contextlib.contextmanager

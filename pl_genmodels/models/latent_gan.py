@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
@@ -14,9 +13,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pl_genmodels.losses import AdversarialLoss, Constraint, NonSaturating, Penalty
+from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.adversarial import AdversarialModule
 from pl_genmodels.models.base import SamplingModule
-from pl_genmodels.models.engine import evaluating
+from pl_genmodels.models.engine import averaged_copy, evaluating
 from pl_genmodels.models.latents import draw_latents
 from pl_genmodels.models.optimizers import GANAdam
 from pl_genmodels.networks import Discriminator, Generator, NormalPrior, Prior
@@ -138,7 +138,7 @@ class LatentGAN(AdversarialModule, SamplingModule):
     def add_generator_ema(self) -> None:
         """Keep a frozen copy of the generator for averaged weights; it lies in the state dict beside the original."""
         if not hasattr(self, "generator_ema"):
-            self.generator_ema = copy.deepcopy(self.generator).requires_grad_(False).eval()
+            self.generator_ema = cast(Generator, averaged_copy(self.generator))
 
     # ---- sampling
 
@@ -159,12 +159,13 @@ class LatentGAN(AdversarialModule, SamplingModule):
             latents: (B, latent_dim).
 
         Returns:
-            (B, *image_shape), pictures in [-1, 1] also if the generator's last layer is linear.
+            In at least single precision, (B, *image_shape); pictures in [-1, 1] also if the generator's last layer is
+            linear.
         """
         with evaluating(self.sampler):
             dtype = next(self.sampler.parameters()).dtype
             samples = torch.cat([self.sampler(part) for part in latents.to(dtype).split(DECODE_BATCH)])
-        return samples if samples.ndim == 2 else samples.clamp(-1, 1)
+        return at_least_single(samples if samples.ndim == 2 else samples.clamp(-1, 1))
 
     def sample(self, num_samples: int, *, seed: int | None = None, first: int = 0) -> Tensor:  # noqa: D102
         if num_samples < 1:
@@ -212,8 +213,7 @@ class LatentGAN(AdversarialModule, SamplingModule):
 
     def judge(self, images: Tensor) -> Tensor:
         """Logits in at least single precision, (B,)."""
-        logits = self.discriminator(images)
-        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        return at_least_single(self.discriminator(images))
 
     def after_step(self, player: str) -> None:
         """Bring the discriminator back into its constraints."""

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.base import SamplingModule
-from pl_genmodels.types import Batch, ImageShape, Terms, as_batch
+from pl_genmodels.types import Batch, ImageShape, Terms
 
 
 class LikelihoodModule(SamplingModule):
@@ -50,9 +51,9 @@ class LikelihoodModule(SamplingModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        batch = as_batch(batch, self.batch_keys)
+        batch = self.read_batch(batch)
         self.count_images(batch)
-        means = {name: term.mean() for name, term in self.terms(batch).items()}
+        means = {name: at_least_single(term).mean() for name, term in self.terms(batch).items()}
         loss = torch.stack(list(means.values())).sum()
         if self.log_due:
             self.log("loss", loss.detach(), prog_bar=True)
@@ -69,8 +70,8 @@ class LikelihoodModule(SamplingModule):
         self._log_mean_terms(batch, "test")
 
     def _log_mean_terms(self, batch: Any, split: str) -> None:
-        batch = as_batch(batch, self.batch_keys)
-        means = {name: term.mean() for name, term in self.terms(batch).items()}
+        batch = self.read_batch(batch)
+        means = {name: at_least_single(term).mean() for name, term in self.terms(batch).items()}
         total = torch.stack(list(means.values())).sum()
         values = {f"{split}/{name}": mean for name, mean in means.items()}
         size = len(batch[self.batch_keys[0]])

@@ -1,15 +1,24 @@
-"""Mixed precision on the CPU: penalties stay in float32, and one scaler serves two players."""
+"""Every precision of the Trainer, on the CPU: what stays in float32, and how one loss scaler serves two players."""
 
 from __future__ import annotations
 
+import copy
+import itertools
 from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.precision import MixedPrecision
+from torch.optim.lr_scheduler import StepLR
 
-from pl_genmodels.losses import DRAGAN, R1, R2, GradientPenalty, NonSaturating
+from pl_genmodels.callbacks import CollapseMonitor, GeneratorEMA
+from pl_genmodels.losses import DRAGAN, R1, R2, GradientPenalty, NonSaturating, SpectralNorm
 from pl_genmodels.models.gan.gan import GAN
+from tests.models.harness import Recorder, SaveAt, assert_same, snapshot
+from tests.models.test_likelihood import Gaussian
 from tests.small import BATCH, Batches, fit, gan, samples
 
 PENALTIES = (GradientPenalty, R1, R2, DRAGAN)
@@ -159,3 +168,250 @@ def test_an_overflow_skips_one_player_once(who, tmp_path):
     assert all(value.isfinite().all() for value in model.state_dict().values())
     counts = [{int(state["step"]) for state in optimizer.state.values()} for optimizer in runner.optimizers]
     assert counts == [{4}, {5}] if who == "discriminator" else [{5}, {4}]
+
+
+@pytest.mark.parametrize("growth_interval", [1, 2])
+def test_updates_are_those_by_hand(growth_interval, tmp_path):
+    """Scales are powers of two, so float16 rounds alike, and every applied update is equal to the last bit."""
+    model = gan(optimizer_generator=DESCENT, optimizer_discriminator=DESCENT)
+    generator, discriminator = copy.deepcopy(model.generator), copy.deepcopy(model.discriminator)
+    data = batches(3)
+    fit(model, data, tmp_path, **half(scale=256.0, growth_interval=growth_interval))
+
+    def update(network, loss):
+        parameters = list(network.parameters())
+        for parameter, gradient in zip(parameters, torch.autograd.grad(2048 * loss, parameters), strict=True):
+            parameter.data.add_(gradient / 2048, alpha=-0.1)
+
+    for batch in data:
+        with torch.autocast("cpu", torch.float16, cache_enabled=False):
+            fake = generator(batch["latent"])
+            on_real, on_fake = discriminator(batch["image"]).float(), discriminator(fake.detach()).float()
+            update(discriminator, (F.softplus(-on_real) + F.softplus(on_fake)).mean())
+            update(generator, F.softplus(-discriminator(fake).float()).mean())
+    for network, wanted in ((model.generator, generator), (model.discriminator, discriminator)):
+        for parameter, value in zip(network.parameters(), wanted.parameters(), strict=True):
+            assert torch.equal(parameter, value)
+
+
+def test_logged_norms_are_unscaled_and_skipped_steps_are_counted(tmp_path):
+    recorder = Recorder()
+    model = gan(model=Overflowing)
+    model.who = "discriminator"
+    fit(model, batches(5), tmp_path, logger=recorder, **half(scale=256.0))
+    rows = [row for _, row in recorder.rows]
+    assert [row["discriminator/skipped_steps"] for row in rows] == [0, 0, 1, 1, 1]
+    assert [row["generator/skipped_steps"] for row in rows] == [0] * 5
+
+    plain, single = Recorder(), gan(model=Overflowing)
+    single.training_step = partial(GAN.training_step, single)
+    fit(single, batches(5), tmp_path, logger=plain)
+    assert not any("skipped" in key for _, row in plain.rows for key in row)
+    for row, (_, wanted) in zip(rows[:2], plain.rows[:2], strict=True):
+        for player in model.players:
+            assert row[f"{player}/gradient_norm"] == pytest.approx(wanted[f"{player}/gradient_norm"], rel=0.02)
+
+
+def test_a_fused_optimiser_is_counted_too(tmp_path):
+    """It is called after an overflow as well, and leaves its weights alone by itself."""
+    model = gan(
+        model=Overflowing,
+        optimizer_generator=partial(torch.optim.Adam, fused=True),
+        optimizer_discriminator=partial(torch.optim.Adam, fused=True),
+    )
+    model.who, recorder = "generator", Recorder()
+    fit(model, batches(4), tmp_path, logger=recorder, **half(scale=256.0))
+    assert model.moved[2] == {"discriminator"}
+    assert [row["generator/skipped_steps"] for _, row in recorder.rows] == [0, 0, 1, 1]
+    assert [row["discriminator/skipped_steps"] for _, row in recorder.rows] == [0] * 4
+
+
+@pytest.mark.parametrize("who", ["discriminator", "generator"])
+def test_a_round_counts_though_its_step_was_skipped(who, tmp_path):
+    """Schedules and averaged weights go on."""
+    halving = partial(StepLR, step_size=1, gamma=0.5)
+    model = gan(model=Overflowing, scheduler_generator=halving, scheduler_discriminator=halving)
+    model.who = who
+    history = []
+
+    class Note(Callback):
+        def on_train_batch_end(self, trainer, module, *args):
+            networks = (module.generator, module.generator_ema)
+            history.append([torch.cat([p.detach().flatten() for p in n.parameters()]) for n in networks])
+
+    callbacks = [GeneratorEMA(half_life=BATCH, ramp_up=0), Note()]
+    runner = fit(model, batches(4), tmp_path, callbacks=callbacks, **half(scale=256.0))
+    assert [optimizer.param_groups[0]["lr"] for optimizer in runner.optimizers] == [2e-4 / 16] * 2
+    for (_, before), (current, after) in itertools.pairwise(history):
+        assert torch.allclose(after, (before + current) / 2, atol=1e-7)
+    assert torch.equal(history[1][0], history[2][0]) == (who == "generator")
+
+
+def test_an_overflow_is_no_collapse(tmp_path):
+    """As long as the scaler has a scale to try."""
+    for scale, collapses in ((256.0, False), (1.0, True)):
+        model = gan(model=Overflowing)
+        model.who = "discriminator"
+        monitor = CollapseMonitor(every_n_images=BATCH, min_diversity=0.0)
+        with pytest.warns() as caught:
+            fit(model, batches(4), tmp_path, callbacks=[monitor], **half(scale))
+        assert any("is not finite" in str(w.message) for w in caught) == collapses
+
+
+def test_the_scaler_resumes(tmp_path):
+    path, ends = tmp_path / "middle.ckpt", []
+    for start in (None, path):
+        model = gan(model=Overflowing)
+        model.who = "generator"
+        callbacks = [] if start else [SaveAt(4, path)]
+        options = half(scale=256.0, growth_interval=3)
+        runner = fit(model, batches(4), tmp_path, max_epochs=2, ckpt_path=start, callbacks=callbacks, **options)
+        ends.append({**snapshot(model, runner), "scale": torch.tensor(model.scales[-2:])})
+    assert_same(*ends)
+
+
+class OverflowOnOneRank(Overflowing):
+    """The last rank alone overflows; every rank writes down what it has become."""
+
+    def blow_up(self, player, terms):
+        return super().blow_up(player, terms) if self.global_rank else terms
+
+    def on_train_end(self):
+        super().on_train_end()
+        state = {"moved": [sorted(moved) for moved in self.moved], "scales": self.scales, "weights": self.state_dict()}
+        torch.save(state, f"{self.trainer.default_root_dir}/rank{self.global_rank}")
+
+
+def test_an_overflow_on_one_rank_skips_the_step_on_all(tmp_path):
+    model = gan(model=OverflowOnOneRank)
+    model.who = "discriminator"
+    fit(model, batches(5), tmp_path, strategy="ddp_fork", devices=2, **half(scale=256.0))
+    first, second = (torch.load(tmp_path / f"rank{rank}") for rank in (0, 1))
+    both = ["discriminator", "generator"]
+    assert first["moved"] == second["moved"] == [both, both, ["generator"], both, both]
+    assert first["scales"] == second["scales"] == [256.0, 256.0, 128.0, 128.0, 128.0]
+    assert_same(first["weights"], second["weights"])
+
+
+class GoesThroughGradients(GAN):
+    differentiates_gradients = True
+
+
+def test_systems_that_differentiate_gradients_have_no_loss_scale(tmp_path):
+    sentence = "precision: got '16-mixed', whose scaled gradients GoesThroughGradients would differentiate; allowed"
+    with pytest.raises(ValueError, match=sentence):
+        fit(gan(model=GoesThroughGradients), batches(1), tmp_path, **half())
+    fit(gan(model=GoesThroughGradients), batches(1), tmp_path, precision="bf16-mixed")
+
+
+# ---- weights in half and in double precision
+
+
+class Pictures(LightningDataModule):
+    """Whole numbers that become floats on the device, when Lightning has converted the batch already."""
+
+    def train_dataloader(self):
+        return Batches((samples(3).split(BATCH)[i] * 127).to(torch.int8) for i in range(3))
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return {"image": batch.float() / 127}
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16-true", torch.bfloat16), ("64-true", torch.float64)])
+def test_batches_come_in_the_precision_of_the_weights(precision, dtype, tmp_path):
+    model = gan(penalties=[GradientPenalty()])
+    monitor = CollapseMonitor(every_n_images=BATCH)
+    fit(model, Pictures(), tmp_path, precision=precision, callbacks=[monitor, GeneratorEMA()])
+    assert {p.dtype for network in (model.generator, model.discriminator) for p in network.parameters()} == {dtype}
+    assert all(p.isfinite().all() for p in model.parameters())
+    assert model.sample(3).dtype == torch.promote_types(dtype, torch.float32)
+
+
+def test_logits_and_terms_are_single_with_half_weights(tmp_path):
+    loss, recorder = SpyLoss(), Recorder()
+    model = gan(loss=loss)
+    fit(model, batches(1), tmp_path, precision="bf16-true", logger=recorder)
+    assert loss.dtypes == {torch.float32}
+    total = recorder.rows[0][1]["discriminator/loss"]
+    assert total != float(torch.tensor(total).bfloat16())
+
+
+def test_16_true_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="precision: got '16-true', in which Adam's moments vanish; allowed for fit"):
+        fit(gan(), batches(1), tmp_path, precision="16-true")
+
+
+@pytest.mark.parametrize("constraints", [[], [SpectralNorm()]], ids=["free", "spectral norm"])
+@pytest.mark.parametrize("kind", PENALTIES, ids=lambda kind: kind.__name__)
+def test_penalties_of_half_weights_equal_double_precision(kind, constraints, monkeypatch):
+    """Their value and their gradient, which is rounded once, when it arrives in the weights."""
+    model = gan(constraints=constraints).bfloat16()
+    model.discriminator.eval()  # of spectral normalisation, which would take a step of its iteration
+    real, fake = (part.bfloat16() for part in samples(2).split(BATCH))
+    exact = copy.deepcopy(model.discriminator).double()
+    noise = torch.rand(BATCH, 2)
+    monkeypatch.setattr(torch, "rand", lambda *shape, dtype, device: noise[:, : shape[1]].to(dtype))
+    monkeypatch.setattr(torch, "rand_like", lambda like: noise.to(like.dtype))
+    found, wanted = [], []
+    for discriminator, dtype, into in ((model.discriminator, real.dtype, found), (exact, torch.float64, wanted)):
+        value = kind()(discriminator, real.to(dtype), fake.to(dtype))
+        into += [value, *torch.autograd.grad(value.sum(), list(discriminator.parameters()), allow_unused=True)]
+    assert found[0].dtype == torch.float32
+    assert (found[0] - wanted[0]).abs().max() < 1e-5 * wanted[0].abs().max()
+    moved = 0
+    for gradient, exactly in zip(found[1:], wanted[1:], strict=True):
+        if exactly is not None:
+            assert gradient.dtype == torch.bfloat16
+            assert ((gradient - exactly).abs() <= exactly.abs() / 256 + 1e-6).all()
+            moved += bool((exactly != 0).any())
+    assert moved >= 2
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed", "32-true", "64-true"])
+def test_averaged_weights_follow_small_steps(precision, tmp_path):
+    """A decay of 0.9995, whose steps bfloat16 rounds to nothing, against the formula in double precision."""
+    model = gan(optimizer_generator=partial(torch.optim.SGD, lr=0.5))
+    half_life = BATCH * 0.6931471805599453 / 5e-4
+    history, path = [], tmp_path / "middle.ckpt"
+
+    class Note(Callback):
+        def on_train_batch_end(self, trainer, module, *args):
+            history.append(flat(module.generator))
+
+    start = flat(model.generator.bfloat16().float() if precision == "bf16-true" else model.generator)
+    callbacks = [GeneratorEMA(half_life, ramp_up=0), Note(), SaveAt(15, path)]
+    fit(model, batches(15), tmp_path, max_epochs=2, precision=precision, callbacks=callbacks)
+    wanted = start.double()
+    for current in history:
+        wanted += (1 - 0.5 ** (BATCH / half_life)) * (current.double() - wanted)
+    moved, found = (wanted - start).norm(), (flat(model.generator_ema).double() - wanted).norm()
+    assert moved > 0
+    assert found < 1e-3 * moved
+    assert model.generator_ema.layers[0].weight.dtype == (torch.float64 if precision == "64-true" else torch.float32)
+
+    resumed = gan(optimizer_generator=partial(torch.optim.SGD, lr=0.5))
+    options = {"precision": precision, "callbacks": callbacks[:1], "ckpt_path": path}
+    fit(resumed, batches(15), tmp_path, max_epochs=2, **options)
+    assert torch.equal(flat(resumed.generator_ema), flat(model.generator_ema))
+
+
+def flat(network):
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+# ---- one objective
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"])
+def test_likelihoods_train_in_every_precision(precision, tmp_path):
+    model, recorder = Gaussian((2,), partial(torch.optim.SGD, lr=0.1)), Recorder()
+    options = half(scale=1024.0) if precision == "16-mixed" else {"precision": precision}
+    fit(model, Batches({"image": x} for x in samples(3).split(BATCH)), tmp_path, logger=recorder, **options)
+    mean, scale = torch.zeros(2).double(), torch.zeros(2).double()
+    for x, (_, row) in zip(samples(3).double().split(BATCH), recorder.rows, strict=True):
+        z = (x - mean) * torch.exp(-scale)
+        tolerance = 0.03 if precision == "bf16-true" else 1e-5
+        assert row["loss"] == pytest.approx(float((0.5 * z**2).sum(1).mean() + scale.sum()), abs=tolerance)
+        mean, scale = mean + 0.1 * (z * torch.exp(-scale)).mean(0), scale - 0.1 * (1 - (z**2).mean(0))
+    assert torch.allclose(model.mean.double(), mean, atol=tolerance)
+    assert torch.allclose(model.log_scale.double(), scale, atol=tolerance)
