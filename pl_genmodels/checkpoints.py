@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import pickle
 import re
 import sys
@@ -13,6 +14,7 @@ import torch
 from jsonargparse import ArgumentError
 
 from pl_genmodels.models.base import CHECKPOINT_FORMAT, CHECKPOINT_KEY, GenerativeModule
+from pl_genmodels.models.folder_checkpoints import is_folder_checkpoint, read_folder
 
 
 class CheckpointError(ValueError):
@@ -23,17 +25,22 @@ def read_checkpoint(path: str | Path, map_location: str = "cpu") -> dict[str, An
     """Read a checkpoint, tensors and plain values only.
 
     Args:
-        path: A file written by this package's models.
+        path: A file written by this package's models, or the folder of a `ModelParallelStrategy`.
         map_location: Device of the tensors.
 
     Raises:
         CheckpointError: If the file is missing, cut short, holds code, is not a checkpoint or of a newer format.
     """
     path = Path(path)
-    if not path.is_file():
+    folder = is_folder_checkpoint(path)
+    if not (folder or path.is_file()):
         raise CheckpointError(f"ckpt_path: there is no file {path}")
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        checkpoint = (
+            read_folder(path, map_location)
+            if folder
+            else torch.load(path, map_location=map_location, weights_only=True)
+        )
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"ckpt_path: {path} is no checkpoint, or holds more than tensors and plain values, and was not loaded"
@@ -86,8 +93,13 @@ def load(path: str | Path, map_location: str = "cpu") -> Any:
         CheckpointError: If the file is not a checkpoint of this package.
     """
     found = model_class(read_checkpoint(path, map_location="meta"))
+    file: Any = path
+    if is_folder_checkpoint(Path(path)):
+        file = io.BytesIO()
+        torch.save(read_checkpoint(path), file)
+        file.seek(0)
     try:
-        return found.load_from_checkpoint(path, map_location=map_location, weights_only=True).eval()
+        return found.load_from_checkpoint(file, map_location=map_location, weights_only=True).eval()
     except ArgumentError as error:  # jsonargparse checks every class path against the argument's type
         kind = re.search(r"subclass of (?:<class ')?(\w+)", str(error))
         wanted = f"; allowed there is a {kind[1]}" if kind else ""

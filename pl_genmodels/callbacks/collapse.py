@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from pl_genmodels.models.engine import evaluating
+from pl_genmodels.models.sharding import local
 
 
 class TrainingCollapsedError(RuntimeError):
@@ -153,7 +154,7 @@ def _non_finite_terms(module: Any) -> Iterator[str]:
 def _non_finite_weights(module: Any) -> str | None:
     """Name of a parameter with a non-finite entry; one reduction for all of them unless there is one."""
     parameters = dict(module.named_parameters())
-    norms = torch.stack(torch._foreach_norm(list(parameters.values())))
+    norms = torch.stack(torch._foreach_norm(local(parameters.values())))
     if bool(norms.isfinite().all()):
         return None
     return next(name for name, norm in zip(parameters, norms, strict=True) if not bool(norm.isfinite()))

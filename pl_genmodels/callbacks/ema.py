@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from pl_genmodels.models.sharding import local
+
 
 class GeneratorEMA(Callback):
     """Exponential moving average of the generator's weights; its buffers are copied.
@@ -40,7 +42,7 @@ class GeneratorEMA(Callback):
             return
         if not hasattr(pl_module, "add_generator_ema"):
             raise ValueError(f"GeneratorEMA: got {type(pl_module).__name__}, allowed are models with a generator")
-        pl_module.configure_model()
+        pl_module.build_once()
         pl_module.add_generator_ema()
         self._updates = None  # of an earlier run with this callback
 
@@ -67,10 +69,9 @@ class GeneratorEMA(Callback):
             half_life = min(half_life, max(pl_module.images_seen * self.ramp_up, 1e-8))
         decay = 0.5 ** ((pl_module.images_seen - self._images) / half_life)
         average, current = pl_module.generator_ema, pl_module.generator
-        kept = list(average.parameters())  # in single precision even where the generator is in half
-        torch._foreach_lerp_(
-            kept, [new.to(old.dtype) for old, new in zip(kept, current.parameters(), strict=True)], 1 - decay
-        )
+        kept = local(average.parameters())  # in single precision even where the generator is in half
+        moved = [new.to(old.dtype) for old, new in zip(kept, local(current.parameters()), strict=True)]
+        torch._foreach_lerp_(kept, moved, 1 - decay)
         for old, new in zip(average.buffers(), current.buffers(), strict=True):
             old.copy_(new)
         self._updates, self._images = pl_module.generator_updates, pl_module.images_seen

@@ -12,6 +12,7 @@ from torch import Tensor
 from pl_genmodels.metrics import FeatureExtractor, InceptionV3, evaluate, real_state
 from pl_genmodels.metrics.fidelity import require_measures
 from pl_genmodels.metrics.loading import every_image_once
+from pl_genmodels.models.sharding import gathered
 from pl_genmodels.specs import to_spec
 
 SPLITS = ("train", "val", "test")
@@ -132,16 +133,17 @@ class Fidelity(Callback):
                 cache_dir=self.cache_dir,
                 device=pl_module.device,
             )
-        results = evaluate(
-            pl_module,
-            self._real[split],
-            self.extractor,
-            self.metrics,
-            num_samples=self.num_samples,
-            split=split,
-            seed=self.seed,
-            batch_size=self.batch_size,
-        )
+        with gathered(pl_module):
+            results = evaluate(
+                pl_module,
+                self._real[split],
+                self.extractor,
+                self.metrics,
+                num_samples=self.num_samples,
+                split=split,
+                seed=self.seed,
+                batch_size=self.batch_size,
+            )
         named = {f"{stage}/{key}": value for key, value in results.items()}
         if hasattr(pl_module, "images_axis"):  # of all curves
             named["images_seen"] = pl_module.images_axis  # type: ignore[assignment]

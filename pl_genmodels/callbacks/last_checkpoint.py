@@ -117,12 +117,10 @@ class LastCheckpoint(Checkpoint):
         try:
             trainer.save_checkpoint(part)  # by way of the system's temporary folder, perhaps of another disk
             if trainer.is_global_zero:
-                if self.path.is_dir():  # sharded strategies write folders
-                    shutil.rmtree(self.path)
-                os.replace(part, self.path)
+                _put_in_place(part, self.path)
         finally:
-            if trainer.is_global_zero and part.is_file():
-                part.unlink()
+            if trainer.is_global_zero:
+                _remove(part)
         self._saved_step, self._saved_batch = trainer.global_step, trainer.fit_loop.total_batch_idx
 
 
@@ -159,3 +157,22 @@ def _signals(trainer: Trainer) -> list[int]:
 
 def _nothing() -> None:
     pass
+
+
+def _put_in_place(part: Path, path: Path) -> None:
+    if not (part.is_dir() or path.is_dir()):
+        os.replace(part, path)
+        return
+    old = path.with_name(path.name + ".old")  # a folder, as sharded strategies write it, is not replaced in one step
+    _remove(old)
+    if path.exists():
+        os.replace(path, old)
+    os.replace(part, path)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from pl_genmodels.callbacks.output import log_picture, run_folder
+from pl_genmodels.models.sharding import gathered
 from pl_genmodels.types import as_batch
 
 
@@ -95,8 +97,11 @@ class SampleGrid(Callback):
     def _draw(self, trainer: Trainer, module: Any) -> None:
         self._last = module.images_seen
         folder = run_folder(trainer) / "samples"
-        if not trainer.is_global_zero:
-            return
+        with gathered(module):
+            if trainer.is_global_zero:
+                self._write(trainer, module, folder)
+
+    def _write(self, trainer: Trainer, module: Any, folder: Path) -> None:
         if len(module.image_shape) == 1:
             points = module.sample(32 * self.num_samples, seed=self.seed)
             picture = scatter_picture(points[:, :2], None if self._real is None else self._real[:, :2])

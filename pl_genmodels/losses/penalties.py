@@ -8,6 +8,7 @@ discriminator must not mix samples (no batch normalisation).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +23,12 @@ class Penalty(Recorded, ABC):
 
     Attributes:
         name: Key under which the term is logged.
+        double_backward: Whether the term's gradient goes through a gradient of the discriminator, which must then not
+            be sharded.
     """
 
     name: str
+    double_backward: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:

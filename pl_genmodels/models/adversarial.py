@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.base import GenerativeModule
 from pl_genmodels.models.engine import StepCounter, average_buffers, average_gradients, held_still, total
+from pl_genmodels.models.sharding import apart_from, clip_gradients, total_norm
 from pl_genmodels.types import Batch, ImageShape, Terms
 
 OptimizerFactory = Callable[[Iterable], Optimizer]
@@ -112,6 +113,17 @@ class AdversarialModule(GenerativeModule):
     def player_networks(self, player: str) -> list[nn.Module]:
         """Networks that a player's optimiser owns."""
         return [getattr(self, player)]
+
+    def replicated_players(self) -> set[str]:
+        """Players whose networks must lie whole on every rank, because a gradient of their gradient is taken."""
+        return set(self.players) if self.differentiates_gradients else set()
+
+    def networks_to_shard(self) -> list[nn.Module]:
+        """Networks of all other players."""
+        whole = self.replicated_players()
+        kept = [network for player in whole for network in self.player_networks(player)]
+        others = [network for player in self.players if player not in whole for network in self.player_networks(player)]
+        return apart_from(kept, others)
 
     def critic_steps_at(self, update: int) -> int:
         """Steps of the clock's opponents before its update number `update`, counted from 0."""
@@ -245,28 +257,29 @@ class AdversarialModule(GenerativeModule):
         self.gradient_clip, self.num_micro_batches = trainer.gradient_clip_val or None, trainer.accumulate_grad_batches
         keeper = FlagKeeper(trainer.gradient_clip_val, trainer.accumulate_grad_batches)
         trainer.gradient_clip_val, trainer.accumulate_grad_batches = None, 1
-        return [keeper]
+        return [*super().configure_callbacks(), keeper]
 
     @property
     def _averages_gradients(self) -> bool:
-        return isinstance(self.trainer.strategy, DDPStrategy) and self.trainer.world_size > 1
+        return (self.shards or isinstance(self.trainer.strategy, DDPStrategy)) and self.trainer.world_size > 1
 
     def manual_backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Backward pass that leaves the exchange between ranks to `optimize`."""
         strategy = self.trainer.strategy
-        quiet = strategy.block_backward_sync() if self._averages_gradients else nullcontext()  # type: ignore[attr-defined]
+        quiet = strategy.block_backward_sync() if isinstance(strategy, DDPStrategy) else nullcontext()
         with quiet:
             super().manual_backward(loss, *args, **kwargs)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Measure and clip a player's gradient; a mixed-precision scale has been taken out by now."""
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if self.log_due:
             player = self.players[[o.optimizer for o in self._all_optimizers()].index(optimizer)]
-            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            self.gradient_norms[player] = torch.stack(torch._foreach_norm(gradients)).norm()
-        if self.gradient_clip is not None:
-            algorithm = self.trainer.gradient_clip_algorithm
-            self.clip_gradients(optimizer, self.gradient_clip, algorithm or "norm")
+            self.gradient_norms[player] = total_norm(gradients)
+        if self.gradient_clip is not None and self.shards:
+            clip_gradients(gradients, self.gradient_clip, self.trainer.gradient_clip_algorithm)
+        elif self.gradient_clip is not None:
+            self.clip_gradients(optimizer, self.gradient_clip, self.trainer.gradient_clip_algorithm or "norm")
 
     def _all_optimizers(self) -> list[LightningOptimizer]:
         return [self._optimizer_of(player) for player in self.players]
@@ -292,7 +305,8 @@ class AdversarialModule(GenerativeModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Agree on running statistics (the checkpoint refers to the same tensors), then store the counters."""
-        self._synchronise_buffers()
+        if not self.shards:
+            self._synchronise_buffers()
         super().on_save_checkpoint(checkpoint)
 
     def progress(self) -> dict[str, int]:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, cast
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import Self
 
+from pl_genmodels.models.sharding import ShardedRun, agree_on_buffers, is_sharded, require_data_parallel, shard
 from pl_genmodels.specs import Recorded, import_path, to_spec
 from pl_genmodels.types import IMAGE_KEYS, Batch, ImageShape, Paper, as_batch
 
@@ -59,7 +61,25 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         """Whether `build` has been called."""
 
     def configure_model(self) -> None:
-        """Build the networks once their shape is known; Lightning calls this before fitting and after loading."""
+        """Build the networks once their shape is known, and shard them where the strategy asks for it.
+
+        Lightning calls this before fitting and after loading.
+        """
+        self.build_once()
+        if self.device_mesh is not None:
+            shard(self, self.networks_to_shard())
+            if not is_sharded(self):
+                raise ValueError(
+                    f"strategy: got ModelParallelStrategy, allowed is ddp for this {type(self).__name__}, "
+                    "none of whose networks can be sharded"
+                )
+
+    def networks_to_shard(self) -> list[nn.Module]:
+        """Networks whose parameters `ModelParallelStrategy` spreads over ranks."""
+        return list(self.children())
+
+    def build_once(self) -> None:
+        """Build the networks if there are none yet."""
         if self.is_built:
             return
         if self.image_shape is None:
@@ -67,10 +87,22 @@ class GenerativeModule(Recorded, LightningModule, ABC):
             self.hparams["image_shape"] = list(self.image_shape)
         self.build(self.image_shape)
 
+    def configure_callbacks(self) -> list[Callback]:
+        """What a run with sharded parameters needs besides."""
+        require_data_parallel(self.trainer.strategy)
+        return [ShardedRun()] if self.shards else []
+
+    @property
+    def shards(self) -> bool:
+        """Whether the strategy spreads parameters over ranks."""
+        return isinstance(self.trainer.strategy, ModelParallelStrategy)
+
     # ---- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store what is not a tensor."""
+        if self.shards:  # by now the checkpoint holds copies
+            agree_on_buffers(self, checkpoint["state_dict"])
         checkpoint[CHECKPOINT_KEY] = {"format": CHECKPOINT_FORMAT, "system": self.stem(), **self.progress()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -144,14 +176,15 @@ class GenerativeModule(Recorded, LightningModule, ABC):
 
         In bfloat16 `a + (1 - 0.9995) (w - a)` rounds back to `a`.
         """
-        averaged = [child for name, child in self.named_children() if name.endswith("_ema")]
-        tensors = [t for child in averaged for t in (*child.parameters(), *child.buffers()) if t.is_floating_point()]
-        before = [tensor.data for tensor in tensors]
-        super()._apply(fn, recurse)
-        for tensor, kept in zip(tensors, before, strict=True):
-            if tensor.dtype.itemsize < 4:
-                tensor.data = kept.to(tensor.device, torch.float32)
-        return self
+
+        def gently(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            lowered = moved.is_floating_point() and moved.dtype.itemsize < 4
+            return tensor.to(moved.device, torch.float32) if lowered else moved
+
+        for name, child in self.named_children() if recurse else ():
+            child._apply(gently if name.endswith("_ema") else fn)
+        return super()._apply(fn, recurse=False)
 
     def count_images(self, batch: Batch) -> None:
         """Advance `images_seen` by a batch like this one on every rank; look at the range of the run's first images."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from pl_genmodels.losses.precision import at_least_single
@@ -23,7 +24,8 @@ BUCKET_BYTES = 64 << 20  # one flat all-reduce per 64 MiB: large enough to be on
 def average_gradients(parameters: Iterable[nn.Parameter], world_size: int) -> None:
     """Replace each gradient by its mean over ranks, in flat buckets.
 
-    A parameter without a gradient counts as zero, so that ranks whose graphs differ still agree on what is exchanged.
+    Sharded parameters are left alone: FSDP has averaged theirs. A parameter without a gradient counts as zero, so that
+    ranks whose graphs differ still agree on what is exchanged.
 
     Args:
         parameters: The same ones in the same order on every rank.
@@ -31,6 +33,8 @@ def average_gradients(parameters: Iterable[nn.Parameter], world_size: int) -> No
     """
     groups: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
     for parameter in parameters:
+        if isinstance(parameter, DTensor):
+            continue
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         groups.setdefault((parameter.grad.dtype, parameter.grad.device), []).append(parameter.grad)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -17,8 +18,10 @@ from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.adversarial import AdversarialModule
 from pl_genmodels.models.base import SamplingModule
 from pl_genmodels.models.engine import averaged_copy, evaluating
+from pl_genmodels.models.folder_checkpoints import saved_names
 from pl_genmodels.models.latents import draw_latents
 from pl_genmodels.models.optimizers import GANAdam
+from pl_genmodels.models.sharding import is_sharded
 from pl_genmodels.networks import Discriminator, Generator, NormalPrior, Prior
 from pl_genmodels.types import Batch, ImageShape, Terms
 
@@ -119,6 +122,8 @@ class LatentGAN(AdversarialModule, SamplingModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make averaged weights of the checkpoint and of the module agree: both have them or neither."""
         super().on_load_checkpoint(checkpoint)
+        if "state_dict" not in checkpoint:  # ModelParallelStrategy has put the weights in their place already
+            return
         weights = checkpoint["state_dict"]
         saved = [key for key in weights if key.startswith("generator_ema.")]
         fitting = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
@@ -135,10 +140,52 @@ class LatentGAN(AdversarialModule, SamplingModule):
             current = {key: value for key, value in weights.items() if key.startswith(prefix)}
             weights.update({f"generator_ema.{key[len(prefix) :]}": value for key, value in current.items()})
 
+    def configure_model(self) -> None:
+        """Build; before sharding, make averaged weights of the model and of a checkpoint agree.
+
+        Raises:
+            ValueError: If a sharded run with averaged weights is to continue from a checkpoint without.
+        """
+        self.build_once()
+        path = None if self.device_mesh is None else self.trainer.ckpt_path
+        if path is not None:  # ModelParallelStrategy loads before on_load_checkpoint
+            saved = any(name.startswith("generator_ema.") for name in saved_names(Path(path)))
+            if saved and self.trainer.state.fn != TrainerFn.FITTING:
+                self.add_generator_ema()
+            elif hasattr(self, "generator_ema") and not saved:
+                raise ValueError(
+                    "ckpt_path: the checkpoint holds no averaged weights; allowed under ModelParallelStrategy, with "
+                    "GeneratorEMA, is one that does"
+                )
+        super().configure_model()
+
     def add_generator_ema(self) -> None:
         """Keep a frozen copy of the generator for averaged weights; it lies in the state dict beside the original."""
-        if not hasattr(self, "generator_ema"):
-            self.generator_ema = cast(Generator, averaged_copy(self.generator))
+        if hasattr(self, "generator_ema"):
+            return
+        if is_sharded(self.generator):
+            raise ValueError("GeneratorEMA: the generator is sharded already; allowed is a callback of its first run")
+        self.generator_ema = cast(Generator, averaged_copy(self.generator))
+
+    def replicated_players(self) -> set[str]:
+        """A penalty on the discriminator's gradient needs the discriminator whole."""
+        twice = any(penalty.double_backward for penalty in self.penalties)
+        return super().replicated_players() | ({"discriminator"} if twice else set())
+
+    def networks_to_shard(self) -> list[nn.Module]:
+        """The averaged generator goes with the trained one.
+
+        Raises:
+            ValueError: If the discriminator is to be sharded, or is sharded, in spite of a penalty that forbids it.
+        """
+        twice = [penalty.name for penalty in self.penalties if penalty.double_backward]
+        if twice and ("discriminator" not in self.replicated_players() or is_sharded(self.discriminator)):
+            raise ValueError(
+                f"penalties: got {', '.join(twice)} and a sharded discriminator, allowed with a gradient of its "
+                "gradient is one that lies whole on every rank, as replicated_players says"
+            )
+        averaged = [self.generator_ema] if hasattr(self, "generator_ema") else []
+        return [*super().networks_to_shard(), *([] if "generator" in self.replicated_players() else averaged)]
 
     # ---- sampling
 

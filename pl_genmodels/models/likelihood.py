@@ -13,6 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.base import SamplingModule
+from pl_genmodels.models.engine import average_buffers, average_gradients
+from pl_genmodels.models.sharding import clip_gradients
 from pl_genmodels.types import Batch, ImageShape, Terms
 
 
@@ -76,6 +78,26 @@ class LikelihoodModule(SamplingModule):
         values = {f"{split}/{name}": mean for name, mean in means.items()}
         size = len(batch[self.batch_keys[0]])
         self.log_dict({**values, f"{split}/loss": total}, batch_size=size, sync_dist=True)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Average over ranks what sharding leaves out: parameters of the module itself."""
+        if self.shards:
+            average_gradients(self.parameters(), self.trainer.world_size)
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip as Lightning does, but by the norm over all shards."""
+        if self.shards and gradient_clip_val:
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            clip_gradients(gradients, gradient_clip_val, gradient_clip_algorithm)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def on_validation_start(self) -> None:
+        """Agree on running statistics; under `ddp` each forward pass does."""
+        if self.shards and not self.trainer.sanity_checking:
+            average_buffers(self, self.trainer.world_size)
 
     def configure_optimizers(self) -> Any:
         """The optimiser, and the schedule if there is one."""

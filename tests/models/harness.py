@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.precision import MixedPrecision
+from torch.distributed.tensor import DTensor
 
 from pl_genmodels.callbacks import ExactResume, GeneratorEMA
 from pl_genmodels.cli import GenerativeCLI
@@ -147,6 +148,11 @@ def assert_equal(left, right):
     different = [key for key in left.keys() - tensors if left[key] != right[key]]
     different += [key for key in tensors if not torch.equal(left[key], right[key])]
     assert not different, f"these differ: {sorted(different)}"
+
+
+def whole(state):
+    """A snapshot with its shards put together; all ranks must call it."""
+    return {key: value.full_tensor() if isinstance(value, DTensor) else value for key, value in state.items()}
 
 
 def assert_same(left, right, tolerance=0.0):

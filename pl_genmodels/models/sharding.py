@@ -1,0 +1,238 @@
+"""Parameters spread over ranks: torch's FSDP2 under Lightning's `ModelParallelStrategy`.
+
+A sharded network gathers its parameters for each forward and backward pass, frees them afterwards, and leaves every
+rank the mean gradient of its own shard. So each forward pass is a collective call: all ranks make it or none does.
+`gathered` holds the whole parameters for a while instead, and what happens within it is each rank's own affair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.optim import Adadelta, Adam, Adamax, AdamW, Optimizer, RAdam, RMSprop
+
+from pl_genmodels.models.engine import average_buffers
+
+BLOCK_PARAMETERS = 1 << 20  # an item of a sequence with at least so many parameters is gathered and freed on its own
+ZERO_AT_FIRST = (Adam, AdamW, Adamax, RAdam, RMSprop, Adadelta)  # optimisers whose state is all zeros before a step
+_held: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # those that `gathered` keeps whole at the moment
+
+
+def require_data_parallel(strategy: Strategy) -> None:
+    """Refuse sizes under which a `ModelParallelStrategy` would split single layers, before any process starts work.
+
+    Raises:
+        ValueError: For a tensor-parallel size other than 1, which is what Lightning's default `auto` means.
+    """
+    if not isinstance(strategy, ModelParallelStrategy):
+        return
+    size = strategy._tensor_parallel_size
+    if size == "auto":
+        size = strategy.num_processes
+    if size != 1:
+        ranks = strategy.num_nodes * strategy.num_processes
+        raise ValueError(
+            f"tensor_parallel_size: got {strategy._tensor_parallel_size!r}, allowed is 1, as whole layers are sharded "
+            f"over data-parallel ranks; pass ModelParallelStrategy(data_parallel_size={ranks}, tensor_parallel_size=1)"
+        )
+
+
+def is_sharded(module: nn.Module) -> bool:
+    """Whether any network of a module has been sharded, so that using it is a collective call."""
+    return any(isinstance(part, FSDPModule) for part in module.modules())
+
+
+def shard(module: LightningModule, networks: Iterable[nn.Module]) -> None:
+    """Give all ranks rank 0's weights, then shard some of a module's networks in place.
+
+    Args:
+        module: All of it is made equal on all ranks.
+        networks: Which of its networks to shard; each, and each large block of it, is gathered by itself.
+    """
+    mesh = module.device_mesh["data_parallel"]  # type: ignore[index]
+    distinct = {id(part): part for network in networks for part in _callable_parts(network)}
+    todo = [
+        part for part in distinct.values() if not isinstance(part, FSDPModule) and any(True for _ in part.parameters())
+    ]
+    if not todo:
+        return
+    module.to(module.trainer.strategy.root_device)
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if not isinstance(tensor, DTensor):
+            dist.broadcast(tensor.data, 0)
+    for network in sorted(todo, key=lambda part: len(list(part.modules()))):  # the inner of two first
+        shard_network(network, mesh)
+
+
+def shard_network(network: nn.Module, mesh: DeviceMesh) -> None:
+    """Shard a network over a mesh of one dimension, its large blocks first."""
+    for parameter in network.parameters():
+        parameter.data = parameter.data.contiguous()  # channels-last weights cannot be cut into shards
+    # freed after every forward, also in the outermost: parameters are shards whenever the network does not run
+    for block in [*large_blocks(network), network]:
+        if not isinstance(block, FSDPModule):
+            fully_shard(block, mesh=mesh, reshard_after_forward=True)
+
+
+def apart_from(kept: Iterable[nn.Module], networks: Iterable[nn.Module]) -> list[nn.Module]:
+    """Those networks that share no module with the kept ones."""
+    theirs = {id(part) for network in kept for part in network.modules()}
+    return [network for network in networks if not any(id(part) in theirs for part in network.modules())]
+
+
+def _callable_parts(network: nn.Module) -> list[nn.Module]:
+    """A network, or those within a container that has no forward of its own."""
+    if isinstance(network, (nn.ModuleList, nn.ModuleDict)):
+        return [part for child in network.children() for part in _callable_parts(child)]
+    return [network]
+
+
+def large_blocks(network: nn.Module) -> list[nn.Module]:
+    """Items of the network's sequences that are worth gathering by themselves, inner ones first.
+
+    Items of a `Sequential` and blocks in a `ModuleList` are run by calling them, never by reading their weights. A
+    block that shares a parameter with the rest of the network stays with it.
+    """
+    owners = Counter(id(p) for part in network.modules() for p in part.parameters(recurse=False))
+    found: list[nn.Module] = []
+
+    def visit(module: nn.Module, is_item: bool) -> int:
+        left = sum(p.numel() for p in module.parameters(recurse=False))
+        for child in module.children():
+            blocks = isinstance(module, nn.ModuleList) and any(True for _ in child.children())
+            left += visit(child, isinstance(module, nn.Sequential) or blocks)
+        own = Counter(id(p) for part in module.modules() for p in part.parameters(recurse=False))
+        container = isinstance(module, (nn.ModuleList, nn.ModuleDict))
+        if is_item and not container and left >= BLOCK_PARAMETERS and all(owners[p] == n for p, n in own.items()):
+            found.append(module)
+            return 0
+        return left
+
+    for child in network.children():
+        visit(child, isinstance(network, nn.Sequential))
+    return found
+
+
+@contextlib.contextmanager
+def gathered(module: nn.Module) -> Iterator[None]:
+    """Keep whole parameters on every rank; entering is a collective call, what happens inside is not.
+
+    Costs the memory of the whole networks; without sharding nothing at all.
+    """
+    units: list[Any] = [unit for unit in module.modules() if isinstance(unit, FSDPModule) and unit not in _held]
+    with torch.inference_mode(False), torch.no_grad():  # tensors of inference mode could not be trained on later
+        for unit in units:
+            unit.unshard()
+            unit.set_reshard_after_forward(False, recurse=False)
+    _held.update(units)
+    try:
+        yield
+    finally:
+        _held.difference_update(units)
+        for unit in units:
+            unit.set_reshard_after_forward(True, recurse=False)
+            unit.reshard()
+
+
+def agree_on_buffers(module: LightningModule, state: dict[str, Any]) -> None:
+    """Average running statistics over ranks, also in a state dict that holds copies; all ranks must call it."""
+    average_buffers(module, module.trainer.world_size)
+    for name, buffer in module.named_buffers():
+        if name in state:
+            state[name].copy_(buffer)
+
+
+class ShardedRun(Callback):
+    """What Lightning leaves undone in a run with sharded parameters.
+
+    During validation, tests and predictions each rank holds whole parameters, because ranks need not have equally many
+    batches there. Optimisers get their state before the first step: to save one that has none, torch makes an update
+    with zero gradients, which would count as a step.
+    """
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gather."""
+        self._stack.enter_context(gathered(pl_module))
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let go, before checkpoints are written."""
+        self._stack.close()
+
+    on_test_start = on_predict_start = on_validation_start
+    on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prepare optimisers that a checkpoint has not brought."""
+        for optimizer in trainer.optimizers:
+            if isinstance(optimizer, ZERO_AT_FIRST) and not optimizer.state:
+                _start_at_zero(optimizer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Let go after a failure too."""
+        self._stack.close()
+
+
+def _start_at_zero(optimizer: Optimizer) -> None:
+    """Create an optimiser's state as its first step would find it."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad()
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    for entry in optimizer.state.values():
+        for value in entry.values():
+            if isinstance(value, Tensor):
+                value.zero_()
+
+
+# ---- tensors of which this rank holds a part
+
+
+def local(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """This rank's shards, as plain tensors on the same memory; tensors that are not sharded stay as they are."""
+    return [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
+
+
+def total_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm of all entries together, (); a collective call if some tensors are sharded."""
+    sharded = [tensor for tensor in tensors if isinstance(tensor, DTensor)]
+    if not sharded:
+        return torch.stack(torch._foreach_norm(list(tensors))).norm()
+    square = torch.stack(torch._foreach_norm(local(sharded))).norm().square()
+    dist.all_reduce(square, group=sharded[0].device_mesh.get_group())
+    whole = [tensor for tensor in tensors if not isinstance(tensor, DTensor)]
+    return (square + total_norm(whole).square()).sqrt() if whole else square.sqrt()
+
+
+def clip_gradients(gradients: Sequence[Tensor], limit: float, algorithm: str | None) -> None:
+    """Clip gradients of which some are sharded, by value or by their norm over all ranks.
+
+    Args:
+        gradients: Changed in place.
+        limit: Largest absolute value, or largest norm.
+        algorithm: `value`, or `norm`, also meant by None.
+    """
+    if algorithm == "value":
+        torch._foreach_clamp_min_(local(gradients), -limit)
+        torch._foreach_clamp_max_(local(gradients), limit)
+    else:
+        torch._foreach_mul_(local(gradients), (limit / (total_norm(gradients) + 1e-6)).clamp(max=1.0))
