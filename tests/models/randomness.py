@@ -10,16 +10,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-UNTAGGED = ("random_", "binomial", "_sample_dirichlet")  # draws that torch does not mark as such
 SEEDS = 2**62
 
 
-def is_draw(function, kwargs):
+def is_draw(function, args, kwargs):
     """Whether an operation takes numbers from a random generator."""
-    known = torch.Tag.nondeterministic_seeded in function.tags or function._schema.name.split("::")[1] in UNTAGGED
-    if not known or "dropout_p" not in {argument.name for argument in function._schema.arguments}:
-        return known
-    return bool(kwargs.get("dropout_p", 0.0))  # attention
+    if torch.Tag.nondeterministic_seeded not in function.tags:
+        return False
+    given = {**dict(zip((argument.name for argument in function._schema.arguments), args, strict=False)), **kwargs}
+    return "scaled_dot_product" not in function._schema.name or bool(given.get("dropout_p"))  # marked in any case
 
 
 def writes_into(function):
@@ -52,7 +51,7 @@ class Draws(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if not is_draw(function, kwargs):
+        if not is_draw(function, args, kwargs):
             return function(*args, **kwargs)
         generator = kwargs.get("generator")
         if generator is None:
