@@ -126,7 +126,9 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         return self.trainer._logger_connector.should_update_logs
 
     def on_fit_start(self) -> None:
-        """Give Weights & Biases its x-axis and its summary."""
+        """Let each rank draw random numbers of its own; give Weights & Biases its x-axis and its summary."""
+        if self.trainer.global_rank > 0:  # one seed for all made equal weights, but would make equal latents too
+            torch.manual_seed(torch.initial_seed() + self.trainer.global_rank)
         for logger in self.loggers:
             if isinstance(logger, WandbLogger) and self.trainer.is_global_zero:
                 run = logger.experiment

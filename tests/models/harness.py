@@ -42,12 +42,15 @@ def build(config, *options, batch_size=4):
         warnings.simplefilter("ignore")
         cli = GenerativeCLI([*arguments, *options], run=False)
     stateful = [callback for callback in cli.trainer.callbacks if isinstance(callback, (GeneratorEMA, ExactResume))]
+    cli.datamodule.prepare_data()
+    cli.datamodule.setup("fit")
     return fresh(Built(cli.model, cli.datamodule, stateful))
 
 
 def fresh(built):
     """The same once more, untrained like the given one; parsing a config again would take longer than training."""
-    built = copy.deepcopy(built)
+    read_only = {id(split): split for split in built.data._splits.values()}
+    built = copy.deepcopy(built, read_only)
     if isinstance(built.model, AdversarialModule):
         limit_critic_steps(built.model, MAX_CRITIC_STEPS)
     return built

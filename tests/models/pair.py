@@ -49,54 +49,70 @@ class Case:
         """From the config of that name."""
         path = ROOT / "configs" / f"{LONG_CONFIG if name == LONG else name}.yaml"
         built = build(path, batch_size=RANKS * PART)
-        if name == LONG:
-            limit_critic_steps(built.model, LONG_CRITIC_STEPS)
         built.model.configure_model()
         built.model.double()
-        steps = built.model.critic_steps_at(0) if isinstance(built.model, AdversarialModule) else 1
+        case = cls(name, built, [], *((2, 1.0) if name == LONG else ()))
+        steps = case.copy().model.critic_steps_at(0) if isinstance(built.model, AdversarialModule) else 1
         rounds = LONG_ROUNDS if name == LONG else ROUNDS
-        built.data.prepare_data()
-        built.data.setup("fit")
         loader = iter(built.data.train_dataloader())
-        batches = [built.data.on_after_batch_transfer(next(loader), 0) for _ in range(rounds * max(steps, 1))]
-        wide = lambda value: value.double() if value.is_floating_point() else value
-        batches = [{key: wide(value) for key, value in batch.items()} for batch in batches]
-        return cls(name, built, batches, *((2, 1.0) if name == LONG else ()))
+        for _ in range(rounds * max(steps, 1)):
+            case.batches.append(case.arrange(in_double(built.data.on_after_batch_transfer(next(loader), 0))))
+        return case
 
-    def train(self, folder, rank=0, world_size=1, interleaved=False):
-        """Train a copy with shared randomness; returns the state, and whether the layout of draws was a guess."""
-        model = fresh(self.built).model
-        if self.name == LONG:
-            limit_critic_steps(model, LONG_CRITIC_STEPS)
+    def arrange(self, batch):
+        """The ranks' rows in the order in which `SharedRandomness` draws: a rank loads each second one."""
         part = PART // self.micro_batches
+        rows = torch.arange(RANKS * PART).view(self.micro_batches, part, RANKS).transpose(1, 2).flatten()
+        return {key: value[rows] for key, value in batch.items()}
+
+    def copy(self):
+        """Untrained model, data and callbacks."""
+        built = fresh(self.built)
+        if self.name == LONG:
+            limit_critic_steps(built.model, LONG_CRITIC_STEPS)
+        return built
+
+    def train(self, folder, rank=0, world_size=1, interleaved=False, **options):
+        """Train a copy with shared randomness: one process on the whole batches, a rank on what it loads itself.
+
+        Returns:
+            The state, whether the layout of draws was a guess, and the first number that this rank would draw.
+        """
+        model, data, callbacks = self.copy()
+        part, draws = PART // self.micro_batches, []
         step, mode = model.training_step, SharedRandomness(rank, world_size, part, self.micro_batches, interleaved)
 
         def training_step(batch, batch_idx):
+            draws.append(torch.rand(4))
             with seeded(batch_idx), mode:
                 return step(batch, batch_idx)
 
         model.training_step = training_step
-        batches = self.batches if world_size == 1 else [self.share(batch, rank) for batch in self.batches]
+        if world_size == 1:
+            data = Given(self.batches)
+        else:
+            transfer = data.on_after_batch_transfer
+            data.batch_size = PART
+            data.on_after_batch_transfer = lambda batch, index: in_double(transfer(batch, index))
         runner = trainer(
             folder,
             max_epochs=1,
             precision="64-true",
             strategy="ddp" if world_size > 1 else "auto",
             devices=world_size,
-            use_distributed_sampler=False,
+            callbacks=callbacks,
             num_sanity_val_steps=0,
             accumulate_grad_batches=self.micro_batches,
             gradient_clip_val=self.clip,
         )
+        runner.limit_train_batches = len(self.batches)
         with frozen_batch_statistics(model):
-            runner.fit(model, Given(batches))
-        return snapshot(model, runner), mode.ambiguous
+            runner.fit(model, data)
+        return snapshot(model, runner), mode.ambiguous, draws[0]
 
-    def share(self, batch, rank):
-        """A rank's rows of a batch, laid out as `SharedRandomness` draws."""
-        part = PART // self.micro_batches
-        rows = torch.arange(RANKS * PART).view(self.micro_batches, RANKS, part)[:, rank].flatten()
-        return {key: value[rows] for key, value in batch.items()}
+
+def in_double(batch):
+    return {key: value.double() if value.is_floating_point() else value for key, value in batch.items()}
 
 
 def note_failure(folder, name, who):
@@ -117,11 +133,11 @@ def play(rank, cases, folder, meeting):
     dist.init_process_group("gloo", f"file://{meeting}", timeout=TIMEOUT, rank=rank, world_size=RANKS)
     for case in cases:
         try:
-            state, _ = case.train(folder, rank, RANKS)
+            state, _, draw = case.train(folder, rank, RANKS)
         except BaseException:
             note_failure(folder, case.name, f"rank {rank}")
             os._exit(1)  # the other one must not wait for it
-        leave(folder, f"{case.name}.rank{rank}", state)
+        leave(folder, f"{case.name}.rank{rank}", {"ddp": state, "first_draw": draw})
     os._exit(0)
 
 
@@ -148,7 +164,7 @@ def run(folder, names):
     pair = start_pair(left, folder, attempt)
     for case in cases:
         try:
-            state, guessed = case.train(folder)
+            state, guessed, _ = case.train(folder)
             others = [case.train(folder, interleaved=True)[0]] if guessed else []
             start = {f"model/{key}": value for key, value in case.built.model.named_parameters()}
             leave(folder, f"{case.name}.one", [start, state, *others])

@@ -183,8 +183,6 @@ def relative_errors(found, wanted):
 def test_precisions_agree(built, tmp_path):
     """The round that float64 computes, with the same draws; gradients inside of terms never pass 16 bits."""
     data = built.data
-    data.prepare_data()
-    data.setup("fit")
     batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
     exact, exact_gradients, _ = one_round(built, batch, "64-true", tmp_path)
     for precision, tolerance in TERMS_WITHIN.items():
@@ -207,12 +205,18 @@ def test_two_processes_equal_one(name, trained_by_pair):
 
     `wgan_gp_long` is gradient penalty, five critic steps, two micro-batches and clipping.
     """
-    (start, *readings), first, second = trained_by_pair
+    (start, *readings), *ranks = trained_by_pair
+    first, second = (rank["ddp"] for rank in ranks)
     assert_same(first, second)
-    trained = [key for key in first if key in start or key.startswith("optimizer")]
-    differences = [max(float((one[k] - first[k]).abs().max()) for k in trained) for one in readings]
-    assert min(differences) <= 1e-12, f"two processes differ from one by {differences}"
+    errors = [max(float((one[key] - first[key]).abs().max()) for key in trained(one)) for one in readings]
+    assert min(errors) <= 1e-12, f"two processes differ from one by {errors}"
     assert max((first[key] - start[key]).abs().max() for key in start) > 1e-5, "nothing was trained"
+    assert not torch.equal(*(rank["first_draw"] for rank in ranks)), "all ranks would draw the same latents"
+
+
+def trained(state):
+    """Keys of all but running statistics, which are each rank's own until they are averaged."""
+    return [key for key in state if "running_" not in key]
 
 
 # ---- no config is left out
