@@ -1,0 +1,87 @@
+"""Training steps without a framework, to measure the modules against."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def classic_step(model):
+    """The step of the well-known DCGAN scripts, on the networks of a model.
+
+    Contiguous tensors, a second generator forward for the generator's turn, and a discriminator whose gradients are
+    collected in both turns.
+    """
+    generator = model.generator.to(memory_format=torch.contiguous_format)
+    discriminator = model.discriminator.to(memory_format=torch.contiguous_format)
+    of_discriminator, of_generator = (
+        torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)) for network in (discriminator, generator)
+    )
+
+    def step(real):
+        latents = torch.randn(2, len(real), generator.latent_dim, device=real.device)
+        ones, zeros = torch.ones(len(real), device=real.device), torch.zeros(len(real), device=real.device)
+        of_discriminator.zero_grad()
+        fake = generator(latents[0])
+        loss = F.binary_cross_entropy_with_logits(discriminator(real), ones)
+        loss = loss + F.binary_cross_entropy_with_logits(discriminator(fake.detach()), zeros)
+        loss.backward()
+        of_discriminator.step()
+        of_generator.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(discriminator(generator(latents[1])), ones)
+        loss.backward()
+        of_generator.step()
+
+    return step
+
+
+def gan_step(model):
+    """The same step as `GAN`'s: shared samples, the discriminator frozen in the generator's turn."""
+    generator, discriminator = model.generator, model.discriminator
+    of_discriminator, of_generator = model.configure_optimizers()[0]
+
+    def step(real):
+        fake = generator(torch.randn(len(real), generator.latent_dim, device=real.device))
+        of_discriminator.zero_grad()
+        loss = F.softplus(-discriminator(real)).mean() + F.softplus(discriminator(fake.detach())).mean()
+        loss.backward()
+        of_discriminator.step()
+        discriminator.requires_grad_(False)
+        of_generator.zero_grad()
+        loss = F.softplus(-discriminator(fake)).mean()
+        loss.backward()
+        of_generator.step()
+        discriminator.requires_grad_(True)
+
+    return step
+
+
+def wgan_gp_step(model):
+    """The same step as `WGANGP`'s: every fifth batch trains the generator too, on the samples that the critic saw."""
+    generator, critic = model.generator, model.discriminator
+    of_critic, of_generator = model.configure_optimizers()[0]
+    turn = 0
+
+    def step(real):
+        nonlocal turn
+        turn += 1
+        generators_turn = turn % model.critic_steps == 0
+        latents = torch.randn(len(real), generator.latent_dim, device=real.device)
+        with torch.set_grad_enabled(generators_turn):
+            fake = generator(latents)
+        of_critic.zero_grad()
+        points = torch.lerp(real, fake.detach(), torch.rand(len(real), 1, 1, 1, device=real.device)).requires_grad_()
+        loss = critic(fake.detach()).mean() - critic(real).mean()
+        (slope,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
+        loss = loss + 10 * ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+        loss.backward()
+        of_critic.step()
+        if generators_turn:
+            critic.requires_grad_(False)
+            of_generator.zero_grad()
+            loss = -critic(fake).mean()
+            loss.backward()
+            of_generator.step()
+            critic.requires_grad_(True)
+
+    return step

@@ -1,0 +1,69 @@
+"""What averaged weights, grids and FID add to a whole run."""
+
+from __future__ import annotations
+
+import pytest
+from lightning.pytorch import Callback
+
+from pl_genmodels.callbacks import Fidelity, GeneratorEMA, SampleGrid
+from pl_genmodels.metrics import DigitClassifier
+from tests.benchmarks.timing import now
+from tests.models.harness import build, trainer
+
+INTERVAL = 10_000  # images
+
+
+class Meter:
+    """Sums up the time inside of a callback's hooks."""
+
+    def __init__(self, device):
+        self.device, self.total = device, 0.0
+
+    def attach(self, callback):
+        for name in [name for name in dir(Callback) if name.startswith("on_") or name in ("setup", "teardown")]:
+            setattr(callback, name, self.timed(getattr(callback, name)))
+        return callback
+
+    def timed(self, hook):
+        def call(*args, **kwargs):
+            start = now(self.device)
+            result = hook(*args, **kwargs)
+            self.total += now(self.device) - start
+            return result
+
+        return call
+
+
+@pytest.mark.benchmark
+def test_watching_a_run_costs_little(tmp_path, device, measured, configs):
+    """The run of configs/dcgan.yaml on an empty cache: the digits' classifier is trained within."""
+    model, data, _ = build(configs / "dcgan.yaml", batch_size=64)
+    epochs, images_an_epoch = 5, 1792
+    meter = Meter(device)
+    watching = [
+        GeneratorEMA(half_life=2000),
+        SampleGrid(every_n_images=INTERVAL),
+        Fidelity(DigitClassifier(str(tmp_path)), cache_dir=str(tmp_path)),
+    ]
+    runner = trainer(
+        tmp_path,
+        accelerator=device.type,
+        max_epochs=epochs,
+        check_val_every_n_epoch=INTERVAL // images_an_epoch,
+        callbacks=[meter.attach(callback) for callback in watching],
+        log_every_n_steps=10,
+    )
+    start = now(device)
+    runner.fit(model, datamodule=data)
+    whole = now(device) - start
+    assert model.images_seen == epochs * images_an_epoch
+    row = measured(
+        "whole run",
+        "EMA, grids and FID",
+        "the run without them",
+        meter.total / (whole - meter.total),
+        "<= 0.05",
+        unit="time",
+        setting=f"configs/dcgan.yaml, grid and FID each {INTERVAL} images",
+    )
+    assert row.holds
