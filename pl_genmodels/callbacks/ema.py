@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from torch import Tensor
 
 from pl_genmodels.models.sharding import local
 
@@ -35,6 +36,8 @@ class GeneratorEMA(Callback):
         self.half_life, self.ramp_up = half_life, ramp_up
         self._updates: int | None = None
         self._images = 0
+        self._parameters: tuple[list[Tensor], list[Tensor]] = [], []  # of the average and of the generator
+        self._buffers: tuple[list[Tensor], list[Tensor]] = [], []
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Make the copy before weights are restored and moved."""
@@ -50,6 +53,7 @@ class GeneratorEMA(Callback):
         """Start counting where the run stands, unless a checkpoint said where the last update was."""
         if self._updates is None:
             self._updates, self._images = pl_module.generator_updates, pl_module.images_seen
+        self._parameters = self._buffers = [], []
 
     def state_dict(self) -> dict[str, Any]:
         """When the average last moved."""
@@ -68,10 +72,13 @@ class GeneratorEMA(Callback):
         if self.ramp_up:
             half_life = min(half_life, max(pl_module.images_seen * self.ramp_up, 1e-8))
         decay = 0.5 ** ((pl_module.images_seen - self._images) / half_life)
-        average, current = pl_module.generator_ema, pl_module.generator
-        kept = local(average.parameters())  # in single precision even where the generator is in half
-        moved = [new.to(old.dtype) for old, new in zip(kept, local(current.parameters()), strict=True)]
+        if not self._parameters[0]:  # once a run, at the first update, when sharding has settled where its parts lie
+            average, generator = pl_module.generator_ema, pl_module.generator
+            self._parameters = local(average.parameters()), local(generator.parameters())
+            self._buffers = list(average.buffers()), list(generator.buffers())
+        kept, current = self._parameters  # the average is in single precision even where the generator is in half
+        moved = [new.to(old.dtype) for old, new in zip(kept, current, strict=True)]
         torch._foreach_lerp_(kept, moved, 1 - decay)
-        for old, new in zip(average.buffers(), current.buffers(), strict=True):
-            old.copy_(new)
+        if self._buffers[0]:
+            torch._foreach_copy_(*self._buffers)
         self._updates, self._images = pl_module.generator_updates, pl_module.images_seen

@@ -85,3 +85,21 @@ def wgan_gp_step(model):
             critic.requires_grad_(True)
 
     return step
+
+
+def vae_step(model):
+    """The same step as `VAE`'s, with black and white images."""
+    optimizer = model.configure_optimizers()
+    encoder, decoder = model.encoder, model.decoder
+
+    def step(real):
+        mean, log_variance = encoder(real).chunk(2, 1)
+        logits = decoder(mean + (0.5 * log_variance).exp() * torch.randn_like(mean))
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, (real > 0).float(), reduction="sum")
+        divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum()
+        optimizer.zero_grad()
+        loss = (cross_entropy + divergence) / len(real)
+        loss.backward()
+        optimizer.step()
+
+    return step

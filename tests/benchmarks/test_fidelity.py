@@ -55,5 +55,5 @@ def test_cached_statistics_save_the_real_half(tmp_path, device, measured):
         evaluate(model, state, extractor, num_samples=number)
 
     ratio = time_ratio(lambda: judge("known"), lambda: judge(None), device)
-    what, against, setting = "cached real statistics", "computed anew", f"DCGAN 32x32, digits' features, {number} images"
+    what, against, setting = "cached real statistics", "computed anew", f"DCGAN 32x32, {number} images"
     assert measured("fid/cache", what, against, ratio, "<= 1.0", unit="time of an FID", setting=setting).holds

@@ -10,8 +10,9 @@ import torch
 from pl_genmodels.models.gan.dcgan import DCGAN
 from pl_genmodels.models.gan.gan import GAN
 from pl_genmodels.models.gan.wgan_gp import WGANGP
+from pl_genmodels.models.vae.vae import VAE
 from pl_genmodels.networks import DCGANDiscriminator, DCGANGenerator
-from tests.benchmarks.loops import gan_step, wgan_gp_step
+from tests.benchmarks.loops import gan_step, vae_step, wgan_gp_step
 from tests.benchmarks.timing import loop_ratio
 
 CHANNELS = 32
@@ -30,6 +31,7 @@ CASES = {  # model, shape, batch size, bare step, steps a round, rounds, bound
     "dcgan-32": (dcgan, (1, 32, 32), 64, gan_step, 6, 12, 1.05),
     "dcgan-64": (dcgan, (3, 64, 64), 64, gan_step, 2, 12, 1.03),
     "wgan_gp-32": (partial(dcgan, model=WGANGP, batch_norm=False), (1, 32, 32), 64, wgan_gp_step, 5, 10, 1.05),
+    "vae": (VAE, (1, 28, 28), 128, vae_step, 50, 12, 1.5),
 }
 
 
