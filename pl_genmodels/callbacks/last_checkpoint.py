@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pl_genmodels.callbacks.output import run_folder
+from pl_genmodels.models.ranks import LOST_RANK, names_lost_rank
 
 
 class LastCheckpoint(Checkpoint):
@@ -105,11 +106,16 @@ class LastCheckpoint(Checkpoint):
         """Give the signals back."""
         while self._handlers:
             signal.signal(*self._handlers.popitem())
-        self.on_exception(trainer)
-
-    def on_exception(self, trainer: Trainer, *args: Any) -> None:
-        """Give Lightning its question back; it has taken the signals itself."""
         vars(trainer.fit_loop.epoch_loop).pop("_broadcast_sigterm_tensor", None)
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Say how to go on after another process's end; Lightning gives the signals back."""
+        vars(trainer.fit_loop.epoch_loop).pop("_broadcast_sigterm_tensor", None)
+        if names_lost_rank(exception) and self.path is not None:
+            there = self.path.exists()
+            resume = f"resume with: fit ... --ckpt_path {self.path}" if there else "there is no checkpoint yet"
+            reason = f"rank {trainer.global_rank}: {LOST_RANK} (its own message tells why; none if it was killed)"
+            exception.args = (f"{reason}; {resume}", *exception.args)
 
     def _save(self, trainer: Trainer) -> None:
         assert self.path is not None

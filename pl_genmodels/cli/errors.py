@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from pl_genmodels.data import ImageData
 from pl_genmodels.metrics import FeatureExtractor
 from pl_genmodels.models.base import GenerativeModule
+from pl_genmodels.models.ranks import names_lost_rank
 
 PACKAGE = str(Path(__file__).parent.parent)
 
@@ -72,7 +73,18 @@ def sentence_for(error: BaseException) -> str | None:
             return f"{link.filename}: {link.strerror}"
         if isinstance(link, MisconfigurationException):
             return str(link)
+        if names_lost_rank(link):
+            return str(link.args[0])
+        if isinstance(link, ValueError) and _raised_in(link, "accelerator_connector.py"):
+            return f"trainer: {link}"
+        if "SyncBatchNorm layers only work with GPU modules" in str(link):
+            return "trainer.sync_batchnorm: got true, which needs GPUs; leave it out on the CPU"
     return None
+
+
+def _raised_in(error: BaseException, file: str) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).name == file
 
 
 def explain(message: str) -> str:

@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.base import GenerativeModule
 from pl_genmodels.models.engine import StepCounter, average_buffers, average_gradients, held_still, total
+from pl_genmodels.models.ranks import refuse_single_optimizer_strategies
 from pl_genmodels.models.sharding import apart_from, clip_gradients, total_norm
 from pl_genmodels.types import Batch, ImageShape, Terms
 
@@ -254,6 +255,7 @@ class AdversarialModule(GenerativeModule):
     def configure_callbacks(self) -> list[Callback]:
         """Take over the Trainer's accumulation and clipping before it refuses them; the run's end gives them back."""
         trainer = self.trainer
+        refuse_single_optimizer_strategies(trainer)
         self.gradient_clip, self.num_micro_batches = trainer.gradient_clip_val or None, trainer.accumulate_grad_batches
         keeper = FlagKeeper(trainer.gradient_clip_val, trainer.accumulate_grad_batches)
         trainer.gradient_clip_val, trainer.accumulate_grad_batches = None, 1
@@ -266,8 +268,8 @@ class AdversarialModule(GenerativeModule):
     def manual_backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Backward pass that leaves the exchange between ranks to `optimize`."""
         strategy = self.trainer.strategy
-        quiet = strategy.block_backward_sync() if isinstance(strategy, DDPStrategy) else nullcontext()
-        with quiet:
+        # also with a single process: DDP's own bookkeeping knows one backward pass over all parameters only
+        with strategy.block_backward_sync() if isinstance(strategy, DDPStrategy) else nullcontext():
             super().manual_backward(loss, *args, **kwargs)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

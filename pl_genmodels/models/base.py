@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from pl_genmodels.models.ranks import EqualEpochs
 from pl_genmodels.models.sharding import ShardedRun, agree_on_buffers, is_sharded, require_data_parallel, shard
 from pl_genmodels.specs import Recorded, import_path, to_spec
 from pl_genmodels.types import IMAGE_KEYS, Batch, ImageShape, Paper, as_batch
@@ -88,9 +90,9 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         self.build(self.image_shape)
 
     def configure_callbacks(self) -> list[Callback]:
-        """What a run with sharded parameters needs besides."""
+        """What a run of several ranks needs whatever the user's callbacks are, and one with sharded parameters."""
         require_data_parallel(self.trainer.strategy)
-        return [ShardedRun()] if self.shards else []
+        return [EqualEpochs(), *([ShardedRun()] if self.shards else [])]
 
     @property
     def shards(self) -> bool:
@@ -117,6 +119,26 @@ class GenerativeModule(Recorded, LightningModule, ABC):
     def progress(self) -> dict[str, int]:
         """Counters that a resumed run continues from, by attribute name."""
         return {"images_seen": self.images_seen}
+
+    # ---- several processes
+
+    def teardown(self, stage: str) -> None:
+        """Where `ddp_spawn` or `ddp_notebook` started this process: have the weights that are sent home say more."""
+        if stage == "fit" and isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher):
+            self.register_state_dict_post_hook(_add_progress)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights; those that come home from processes for which this one waited build the networks first."""
+        if CHECKPOINT_KEY in state_dict:
+            state_dict = dict(state_dict)
+            progress = state_dict.pop(CHECKPOINT_KEY)
+            self._trainer = None  # the one that trained is gone with its process
+            if self.image_shape is None:
+                self.image_shape = tuple(progress["image_shape"])
+                self.hparams["image_shape"] = list(self.image_shape)
+            self.configure_model()
+            self.on_load_checkpoint({"state_dict": state_dict, CHECKPOINT_KEY: progress})
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     # ---- logging
 
@@ -215,6 +237,10 @@ class SamplingModule(GenerativeModule):
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """As many samples as the batch has entries."""
         return self.sample(len(next(iter(as_batch(batch, self.batch_keys).values()))))
+
+
+def _add_progress(module: GenerativeModule, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    state[CHECKPOINT_KEY] = {"image_shape": list(module.image_shape or ()), **module.progress()}
 
 
 def _shape_of_first_batch(module: GenerativeModule) -> ImageShape:

@@ -4,15 +4,262 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
+import subprocess
+import sys
 
 import pytest
 import torch
+import torch.distributed as dist
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import nn
 
-from pl_genmodels.callbacks import LastCheckpoint
+from pl_genmodels.callbacks import GeneratorEMA, LastCheckpoint
+from pl_genmodels.cli.errors import sentence_for
+from pl_genmodels.models.ranks import LOST_RANK
+from pl_genmodels.networks import DCGANDiscriminator, DCGANGenerator
+from tests.conftest import ROOT
+from tests.models.harness import assert_same, snapshot, trainer
+from tests.models.strategy_worker import ROUNDS, ROWS, report, train
 from tests.small import BATCH, fit, gan, loader
+
+PATIENCE = 400  # seconds until a test gives up on processes that wait for ever; nothing is measured by it
+
+# ---- real processes
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return str(server.getsockname()[1])
+
+
+class Launch:
+    """Processes of one run, which share a folder for their results."""
+
+    def __init__(self, folder, role, prefixes, environments):
+        self.folder = folder / role
+        self.folder.mkdir()
+        common = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MASTER_PORT": free_port()}
+        command = ["-m", "tests.models.strategy_worker", role, str(self.folder)]
+        self.processes = []
+        for number, (prefix, own) in enumerate(zip(prefixes, environments, strict=True)):
+            with open(self.folder / f"err{number}", "w") as err:
+                arguments = [sys.executable, *prefix(common["MASTER_PORT"]), *command]
+                self.processes.append(
+                    subprocess.Popen(arguments, cwd=ROOT, env={**common, **own}, stdout=err, stderr=err)
+                )
+
+    def statuses(self):
+        """Exit statuses, once all have ended by themselves."""
+        return [process.wait(PATIENCE) for process in self.processes]
+
+    def said(self, number=0):
+        return (self.folder / f"err{number}").read_text()
+
+    def load(self, name):
+        return torch.load(self.folder / name, weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def launches(tmp_path_factory):
+    """All runs of several processes at once, because most of their time is the start of Python."""
+    folder = tmp_path_factory.mktemp("strategies")
+    address = ["--master_addr", "127.0.0.1", "--master_port"]
+    torchrun = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1", *address]
+    on_node = [lambda port, node=node: [*torchrun, port, "--node_rank", node] for node in "01"]
+    task = {"SLURM_NTASKS": "3", "SLURM_NTASKS_PER_NODE": "3", "SLURM_NNODES": "1", "SLURM_NODEID": "0"}
+    job = {"SLURM_JOB_ID": "31", "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "127.0.0.1"}
+    tasks = [{**task, **job, "SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in "012"]
+    runs = {
+        "nodes": Launch(folder, "nodes", on_node, [{}, {}]),
+        "unequal": Launch(folder, "unequal", [lambda port: []] * 3, tasks),
+        "script": Launch(folder, "script", [lambda port: []], [{}]),
+        "failing": Launch(folder, "failing", [lambda port: []], [{}]),
+    }
+    yield runs
+    for run in runs.values():
+        for process in run.processes:
+            if process.poll() is None:
+                process.kill()
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """One process on the whole batches."""
+    return report(train(tmp_path_factory.mktemp("one"), strategy="auto", devices=1)[0])
+
+
+def assert_equal(many, one, tolerance=1e-12):
+    assert (
+        many["progress"] == one["progress"] == {"images_seen": ROUNDS * ROWS, "generator_updates": 3, "critic_turns": 0}
+    )
+    assert many["averaged"] is one["averaged"] is True
+    assert_same(many["weights"], one["weights"], tolerance)
+    assert (many["samples"] - one["samples"]).abs().max() <= tolerance
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_find_unused_parameters_true"])
+def test_two_nodes_of_torchrun_equal_one_process(strategy, launches, one):
+    launches["nodes"].statuses()
+    for rank in (0, 1):
+        assert_equal(launches["nodes"].load(f"{strategy}.rank{rank}"), one)
+
+
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])
+def test_what_started_processes_learn_comes_home(strategy, launches, one):
+    """Weights, averaged weights and counters are those of one process, in the script's own object."""
+    assert launches["script"].statuses() == [0], launches["script"].said()[-3000:]
+    assert_equal(launches["script"].load(strategy), one)
+
+
+def test_a_model_without_a_shape_comes_home_built(launches, tmp_path):
+    assert launches["script"].statuses() == [0], launches["script"].said()[-3000:]
+    alone = report(train(tmp_path, strategy="auto", devices=1, built=False)[0])
+    assert_equal(launches["script"].load("lazy"), alone, 1e-6)  # this process keeps single precision
+
+
+def test_a_signal_at_one_rank_ends_all_after_the_same_round(launches):
+    nodes, images = launches["nodes"], 8 * 2 * 4
+    nodes.statuses()
+    first, second = (nodes.load(f"signal.rank{rank}") for rank in (0, 1))
+    assert first == second == {"status": 128 + signal.SIGTERM, "images": images}
+    assert nodes.load("signal/checkpoints/last.ckpt")["pl_genmodels"]["images_seen"] == images
+
+
+def test_a_killed_rank_ends_the_others_with_a_sentence(launches):
+    nodes = launches["nodes"]
+    assert 0 not in nodes.statuses()
+    path = nodes.folder / "dead" / "checkpoints" / "last.ckpt"
+    sentence = (nodes.folder / "dead.rank0").read_text()
+    assert LOST_RANK in sentence
+    assert f"resume with: fit ... --ckpt_path {path}" in sentence
+    assert torch.load(path, weights_only=True)["pl_genmodels"]["images_seen"] == 6 * 2 * 4
+
+
+def test_a_rank_that_fails_ends_a_run_of_lightnings_launcher(launches):
+    """The other one says that somebody is gone, unless Lightning, which says so too, ended it first."""
+    failing = launches["failing"]
+    assert failing.statuses() != [0]
+    assert "ValueError: on purpose" in failing.said()
+    assert LOST_RANK in failing.said() or "Child process" in failing.said()
+    path = failing.folder / "checkpoints" / "last.ckpt"
+    assert torch.load(path, weights_only=True)["pl_genmodels"]["images_seen"] == 6 * 2 * 4
+
+
+# ---- unequal work, three tasks of SLURM
+
+SIZES = {
+    "ours": [[8, 8, 8, 8, 2]] * 3,
+    "ours whole": [[8, 8, 8, 8]] * 3,
+    "sampler": [[8, 8, 8, 8, 2]] * 3,
+    "lengths": [[4] * 7 + [2], [4] * 8, [4] * 8],  # of 8, 9 and 10 batches
+    "stream": [[4] * 6] * 3,  # of 6, 8 and 10
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_ranks_with_unequal_work(case, launches):
+    run = launches["unequal"]
+    assert run.statuses() == [0, 0, 0], run.said()[-3000:]
+    ranks = [run.load(f"unequal.rank{rank}")[case] for rank in range(3)]
+    assert [rank["sizes"] for rank in ranks] == [[sizes] * 2 for sizes in SIZES[case]]
+    assert_same(ranks[0]["weights"], ranks[1]["weights"])
+    assert_same(ranks[0]["weights"], ranks[2]["weights"])
+    assert [rank["validated"] for rank in ranks] == [2 if case == "lengths" else 0] * 3
+
+
+@pytest.mark.parametrize(("case", "used", "repeated"), [("ours", 100, 2), ("ours whole", 96, 0), ("sampler", 100, 2)])
+def test_which_samples_an_epoch_uses(case, used, repeated, launches):
+    """What fills no batch of all ranks is left out by data modules (`drop_last`); otherwise the order starts again."""
+    launches["unequal"].statuses()
+    rows = torch.cat([launches["unequal"].load(f"unequal.rank{rank}")[case]["rows"] for rank in range(3)])
+    assert len(rows) == used + repeated
+    assert len(rows.unique(dim=0)) == used
+
+
+# ---- batch normalisation over ranks
+
+
+def test_synchronised_batch_normalisation(tmp_path, monkeypatch):
+    """Lightning exchanges the layers after the model is built; a turn then keeps the new layers' statistics too."""
+    monkeypatch.setattr(nn.SyncBatchNorm, "forward", nn.BatchNorm2d.forward)  # the real one needs GPUs
+    monkeypatch.setattr(nn.SyncBatchNorm, "_check_input_dim", lambda self, x: None)
+    monkeypatch.setattr(
+        nn.parallel.DistributedDataParallel, "_passing_sync_batchnorm_handle", lambda self, module: None
+    )
+    states, kinds, moved = [], set(), []
+
+    def train_with(sync):
+        from functools import partial
+
+        parts = {
+            "generator": partial(DCGANGenerator, latent_dim=3, channels=4),
+            "discriminator": partial(DCGANDiscriminator, channels=4),
+        }
+        model = gan(None, **parts)
+        turn = model.turn
+
+        def watched(player):
+            kinds.update(type(m) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+            moved.append(sum(len(buffers) for _, buffers in [model._others.get(player, ((), ()))]))
+            return turn(player)
+
+        if sync:
+            model.turn = watched
+        options = {"strategy": "ddp", "sync_batchnorm": sync, "callbacks": [GeneratorEMA()]}
+        runner = fit(model, loader(3, (1, 16, 16)), tmp_path / str(sync), **options)
+        states.append(snapshot(model, runner))
+
+    monkeypatch.setenv("MASTER_PORT", free_port())
+    try:
+        for sync in (True, False):
+            train_with(sync)
+    finally:
+        dist.destroy_process_group()
+    assert kinds == {nn.SyncBatchNorm}
+    assert max(moved) > 0
+    assert_same(*states)
+
+
+# ---- strategies for one optimiser
+
+
+@pytest.mark.parametrize("kind", [FSDPStrategy, DeepSpeedStrategy])
+def test_players_do_not_fit_strategies_of_one_optimiser(kind, tmp_path):
+    """Before anything starts; the strategy itself would need a GPU."""
+    runner = trainer(tmp_path)
+    runner._accelerator_connector.strategy = runner.strategy.__class__.__new__(kind)
+    runner.strategy._lightning_module = gan()
+    runner.strategy._lightning_module.trainer = runner
+    with pytest.raises(
+        ValueError, match=f"strategy: got {kind.__name__}.*allowed are 'ddp', and ModelParallelStrategy"
+    ):
+        runner.lightning_module.configure_callbacks()
+
+
+@pytest.mark.parametrize(
+    ("error", "part"),
+    [
+        (RuntimeError("[/gloo/pair.cc:561] Connection closed by peer [127.0.0.1]:406."), "closed by peer"),
+        (RuntimeError("NCCL communicator was aborted on rank 1. Original reason for failure was: timeout"), "NCCL"),
+        (ValueError("SyncBatchNorm layers only work with GPU modules"), "trainer.sync_batchnorm: got true"),
+        (RuntimeError("shapes cannot be multiplied"), None),
+    ],
+)
+def test_sentences(error, part):
+    sentence = sentence_for(error)
+    assert (sentence is None) if part is None else (part in sentence)
+
+
+def test_a_strategy_that_needs_a_gpu_is_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="fsdp") as error:
+        trainer(tmp_path, strategy="fsdp")
+    assert sentence_for(error.value) == f"trainer: {error.value}"
+
 
 # ---- the axis of all curves
 
