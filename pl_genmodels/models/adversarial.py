@@ -71,6 +71,7 @@ class AdversarialModule(GenerativeModule):
         scheduler_interval: Whether schedules advance by `step` (of the clock) or `epoch`.
         critic_steps: Steps of the other players for one of the clock, each on its own batch.
         fresh_latents: Draw new latents for the clock's turn instead of using the ones that its opponents just saw.
+        compile: See `GenerativeModule`.
     """
 
     players: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
@@ -83,8 +84,9 @@ class AdversarialModule(GenerativeModule):
         scheduler_interval: str = "step",
         critic_steps: int = 1,
         fresh_latents: bool = False,
+        compile: bool = False,
     ) -> None:
-        super().__init__(image_shape)
+        super().__init__(image_shape, compile)
         if critic_steps < 1:
             raise ValueError(f"critic_steps: got {critic_steps}, allowed is 1 or more")
         if scheduler_interval not in ("step", "epoch"):

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from pl_genmodels.models.compilation import compile_networks
 from pl_genmodels.models.ranks import EqualEpochs
 from pl_genmodels.models.sharding import ShardedRun, agree_on_buffers, is_sharded, require_data_parallel, shard
 from pl_genmodels.specs import Recorded, import_path, to_spec
@@ -30,6 +31,8 @@ class GenerativeModule(Recorded, LightningModule, ABC):
     Args:
         image_shape: Shape of one sample, (C, H, W) or (n,). Left out, it is read from the first batch of the training
             data when fitting starts.
+        compile: Compile the networks with `torch.compile` while fitting; samples are drawn without. Checkpoints do not
+            depend on it.
     """
 
     paper: ClassVar[Paper]
@@ -37,9 +40,10 @@ class GenerativeModule(Recorded, LightningModule, ABC):
     differentiates_gradients: ClassVar[bool] = False
     """Whether a step goes through gradients that it takes itself, as an unrolled one does; penalties do not count."""
 
-    def __init__(self, image_shape: ImageShape | None = None) -> None:
+    def __init__(self, image_shape: ImageShape | None = None, compile: bool = False) -> None:
         super().__init__()
         self.image_shape: ImageShape | None = None if image_shape is None else tuple(image_shape)
+        self.compiles_networks = compile
         self.images_seen = 0
         # in plain form: networks and partials in here would make the checkpoint unreadable with weights_only
         instantiator = "lightning.pytorch.cli.instantiate_module"
@@ -148,9 +152,11 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         return self.trainer._logger_connector.should_update_logs
 
     def on_fit_start(self) -> None:
-        """Let each rank draw random numbers of its own; give Weights & Biases its x-axis and its summary."""
+        """Let each rank draw random numbers of its own, compile networks if asked to; prepare Weights & Biases."""
         if self.trainer.global_rank > 0:  # one seed for all made equal weights, but would make equal latents too
             torch.manual_seed(torch.initial_seed() + self.trainer.global_rank)
+        if self.compiles_networks:
+            compile_networks(self.networks_to_compile(), self.device)
         for logger in self.loggers:
             if isinstance(logger, WandbLogger) and self.trainer.is_global_zero:
                 run = logger.experiment
@@ -163,14 +169,25 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         """`images_seen` for `log`, which would round a number to single precision and thus from 2 ** 24 on."""
         return torch.tensor(self.images_seen, dtype=torch.float64)
 
+    # ---- compilation
+
+    def networks_to_compile(self) -> list[nn.Module]:
+        """What `compile` compiles: every child with something to train."""
+        return [child for child in self.children() if any(p.requires_grad for p in child.parameters())]
+
     # ---- precision
 
     def setup(self, stage: str) -> None:
-        """Take on the Trainer's precision, and refuse one in which training cannot work."""
+        """Take on the Trainer's precision, and refuse what training cannot work with."""
         self.trainer.precision_plugin.convert_module(self)  # Lightning does so after it has restored the weights
         if stage != "fit":
             return
         precision, name = self.trainer.precision, type(self).__name__
+        if self.compiles_networks and self.differentiates_gradients:
+            raise ValueError(
+                f"compile: got true, allowed with {name} is false: its step goes through gradients, and compiled "
+                "networks have no second derivative"
+            )
         if precision == "16-true":
             raise ValueError(
                 "precision: got '16-true', in which Adam's moments vanish; allowed for fitting are "

@@ -120,12 +120,15 @@ def held_still(parameters: Sequence[nn.Parameter], buffers: Sequence[Tensor]) ->
 
 @contextlib.contextmanager
 def evaluating(*networks: nn.Module) -> Iterator[None]:
-    """Put networks into evaluation mode and back, without gradients."""
+    """Put networks into evaluation mode and back, without gradients, and compiled ones as they are written.
+
+    Compiling once more for each number of samples would take longer than it saves.
+    """
     modes = [(module, module.training) for network in networks for module in network.modules()]
     for network in networks:
         network.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             yield
     finally:
         for module, training in modes:

@@ -49,6 +49,7 @@ class LatentGAN(AdversarialModule, SamplingModule):
         scheduler_generator: Called with the generator's optimiser.
         scheduler_discriminator: Called with the discriminator's optimiser.
         scheduler_interval: Whether schedules advance by `step` (generator updates) or `epoch`.
+        compile: See `GenerativeModule`.
 
     Raises:
         ValueError: For counts below 1, networks of another shape, or a batch factor above 1 with a loss that pairs
@@ -77,6 +78,7 @@ class LatentGAN(AdversarialModule, SamplingModule):
         scheduler_generator: Callable[[Optimizer], LRScheduler] | None = None,
         scheduler_discriminator: Callable[[Optimizer], LRScheduler] | None = None,
         scheduler_interval: str = "step",
+        compile: bool = False,
     ) -> None:
         super().__init__(
             image_shape,
@@ -85,6 +87,7 @@ class LatentGAN(AdversarialModule, SamplingModule):
             scheduler_interval,
             critic_steps,
             fresh_latents or generator_batch_factor > 1,
+            compile,
         )
         if generator_batch_factor < 1:
             raise ValueError(f"generator_batch_factor: got {generator_batch_factor}, allowed is 1 or more")

@@ -29,6 +29,7 @@ class LikelihoodModule(SamplingModule):
         optimizer: Called with all parameters.
         scheduler: Called with the optimiser.
         scheduler_interval: Whether the schedule advances by `step` or `epoch`.
+        compile: See `GenerativeModule`.
 
     Raises:
         ValueError: For an unknown interval.
@@ -40,8 +41,9 @@ class LikelihoodModule(SamplingModule):
         optimizer: Callable[[Iterable], Optimizer],
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         scheduler_interval: str = "step",
+        compile: bool = False,
     ) -> None:
-        super().__init__(image_shape)
+        super().__init__(image_shape, compile)
         if scheduler_interval not in ("step", "epoch"):
             raise ValueError(f"scheduler_interval: got {scheduler_interval!r}, allowed are 'step' and 'epoch'")
         self.optimizer_factory, self.scheduler_factory = optimizer, scheduler
