@@ -69,6 +69,10 @@ def shard(module: LightningModule, networks: Iterable[nn.Module]) -> None:
     if not todo:
         return
     module.to(module.trainer.strategy.root_device)
+    for parameter in module.parameters():
+        # channels-last weights cannot be cut into shards, and whole ones come out of a file with their axes exchanged
+        if not isinstance(parameter, DTensor):
+            parameter.data = parameter.data.contiguous()
     for tensor in [*module.parameters(), *module.buffers()]:
         if not isinstance(tensor, DTensor):
             dist.broadcast(tensor.data, 0)
@@ -78,8 +82,6 @@ def shard(module: LightningModule, networks: Iterable[nn.Module]) -> None:
 
 def shard_network(network: nn.Module, mesh: DeviceMesh) -> None:
     """Shard a network over a mesh of one dimension, its large blocks first."""
-    for parameter in network.parameters():
-        parameter.data = parameter.data.contiguous()  # channels-last weights cannot be cut into shards
     # freed after every forward, also in the outermost: parameters are shards whenever the network does not run
     for block in [*large_blocks(network), network]:
         if not isinstance(block, FSDPModule):

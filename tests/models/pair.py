@@ -16,19 +16,33 @@ import traceback
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
+from lightning.pytorch import Callback
+from lightning.pytorch.strategies import ModelParallelStrategy
 
+import pl_genmodels
+from pl_genmodels.models import sharding
 from pl_genmodels.models.adversarial import AdversarialModule
 from tests.conftest import ROOT
-from tests.models.harness import Given, build, fresh, frozen_batch_statistics, limit_critic_steps, snapshot, trainer
+from tests.models.harness import (
+    Given,
+    build,
+    fresh,
+    frozen_batch_statistics,
+    limit_critic_steps,
+    snapshot,
+    trainer,
+    whole,
+)
 from tests.models.randomness import SharedRandomness, seeded
 
 RANKS = 2
 PART = 4  # rows of a rank
 ROUNDS = 2
+BLOCK = 1000  # parameters from which on a block is sharded by itself
 TIMEOUT = timedelta(seconds=120)
 LONG = "wgan_gp_long"  # gradient penalty, five critic steps, two micro-batches and clipping, for some rounds more
 LONG_CONFIG, LONG_ROUNDS, LONG_CRITIC_STEPS = "wgan_gp", 4, 5
@@ -72,19 +86,15 @@ class Case:
             limit_critic_steps(built.model, LONG_CRITIC_STEPS)
         return built
 
-    def train(self, folder, rank=0, world_size=1, interleaved=False, **options):
-        """Train a copy with shared randomness: one process on the whole batches, a rank on what it loads itself.
-
-        Returns:
-            The state, whether the layout of draws was a guess, and the first number that this rank would draw.
-        """
-        model, data, callbacks = self.copy()
+    def train(self, folder, rank=0, world_size=1, *, interleaved=False, ckpt_path=None, callbacks=(), **options):
+        """Train a copy with shared randomness: one process on the whole batches, a rank on what it loads itself."""
+        model, data, stateful = self.copy()
         part, draws = PART // self.micro_batches, []
         step, mode = model.training_step, SharedRandomness(rank, world_size, part, self.micro_batches, interleaved)
 
         def training_step(batch, batch_idx):
             draws.append(torch.rand(4))
-            with seeded(batch_idx), mode:
+            with seeded(batch_idx), default_dtype(torch.float64), mode:
                 return step(batch, batch_idx)
 
         model.training_step = training_step
@@ -94,21 +104,82 @@ class Case:
             transfer = data.on_after_batch_transfer
             data.batch_size = PART
             data.on_after_batch_transfer = lambda batch, index: in_double(transfer(batch, index))
-        runner = trainer(
-            folder,
-            max_epochs=1,
-            precision="64-true",
-            strategy="ddp" if world_size > 1 else "auto",
-            devices=world_size,
-            callbacks=callbacks,
-            num_sanity_val_steps=0,
-            accumulate_grad_batches=self.micro_batches,
-            gradient_clip_val=self.clip,
-        )
+        defaults = {"precision": "64-true", "strategy": "auto", "max_epochs": 1, "num_sanity_val_steps": 0}
+        flags = {"accumulate_grad_batches": self.micro_batches, "gradient_clip_val": self.clip, "devices": world_size}
+        runner = trainer(folder, callbacks=[*stateful, *callbacks], **{**defaults, **flags, **options})
         runner.limit_train_batches = len(self.batches)
         with frozen_batch_statistics(model):
-            runner.fit(model, data)
-        return snapshot(model, runner), mode.ambiguous, draws[0]
+            runner.fit(model, data, ckpt_path=ckpt_path)
+        return Trained(whole(snapshot(model, runner)), mode.ambiguous, draws[0])
+
+    def train_sharded(self, folder, rank):
+        """Train with sharded parameters, from the start and from two checkpoints before the last batch.
+
+        Returns:
+            The state, and what went wrong by what was tried.
+        """
+        options = {
+            "strategy": sharded_strategy(),
+            "precision": "32-true",
+        }  # Lightning refuses 64-true; weights are double
+        paths = {kind: folder / f"{self.name}.{kind}.ckpt" for kind in ("file", "folder")}
+        saves = SaveBoth(len(self.batches) - 1, paths)
+        straight = self.train(folder, rank, RANKS, callbacks=[saves], **options).state
+        wrong = {}
+        for kind, path in paths.items():
+            options["strategy"] = sharded_strategy()
+            resumed = self.train(folder, rank, RANKS, ckpt_path=path, **options).state
+            wrong[f"resumed from a {kind}"] = differences(straight, resumed)
+        kind = list(paths)[rank]  # one each
+        loaded = {f"model/{key}": value for key, value in pl_genmodels.load(paths[kind]).state_dict().items()}
+        saved = {key: value.to(loaded[key].dtype) for key, value in saves.state.items() if key in loaded}
+        wrong[f"loaded from a {kind}"] = differences(saved, loaded)
+        return straight, wrong
+
+
+class Trained(NamedTuple):
+    """What a run leaves: its state, whether the layout of its draws was a guess, and what else it would draw."""
+
+    state: dict[str, torch.Tensor]
+    guessed: bool
+    first_draw: torch.Tensor
+
+
+class SaveBoth(Callback):
+    """Writes a checkpoint of either kind after a number of batches, and keeps what went into them."""
+
+    def __init__(self, batches, paths):
+        self.batches, self.paths, self.seen = batches, paths, 0
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        self.seen += 1
+        if self.seen == self.batches:
+            for kind, path in self.paths.items():
+                trainer.strategy._save_distributed_checkpoint = kind == "folder"
+                trainer.save_checkpoint(path)
+            self.state = whole(snapshot(pl_module, trainer))
+
+
+def sharded_strategy():
+    return ModelParallelStrategy(data_parallel_size=RANKS, tensor_parallel_size=1)
+
+
+def differences(left, right):
+    """By how much what is not the same in two states differs."""
+    found = {key: float("nan") for key in left.keys() ^ right.keys()}
+    for key in left.keys() & right.keys():
+        if not torch.equal(left[key], right[key]):
+            found[key] = float((left[key].double() - right[key].double()).abs().max())
+    return found
+
+
+@contextlib.contextmanager
+def default_dtype(dtype):
+    """As Lightning's 64-true does within a step."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    yield
+    torch.set_default_dtype(before)
 
 
 def in_double(batch):
@@ -129,15 +200,21 @@ def leave(folder, name, result):
 
 def play(rank, cases, folder, meeting):
     """One rank of the pair."""
+    sharding.BLOCK_PARAMETERS = BLOCK
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(RANKS), NODE_RANK="0")
     dist.init_process_group("gloo", f"file://{meeting}", timeout=TIMEOUT, rank=rank, world_size=RANKS)
     for case in cases:
         try:
-            state, _, draw = case.train(folder, rank, RANKS)
+            ddp = case.train(folder, rank, RANKS, strategy="ddp")
+            sharded, wrong = case.train_sharded(folder, rank)
         except BaseException:
             note_failure(folder, case.name, f"rank {rank}")
             os._exit(1)  # the other one must not wait for it
-        leave(folder, f"{case.name}.rank{rank}", {"ddp": state, "first_draw": draw})
+        leave(
+            folder,
+            f"{case.name}.rank{rank}",
+            {"ddp": ddp.state, "first_draw": ddp.first_draw, "sharded": sharded, "wrong": wrong},
+        )
     os._exit(0)
 
 
@@ -165,7 +242,7 @@ def run(folder, names):
     for case in cases:
         try:
             state, guessed, _ = case.train(folder)
-            others = [case.train(folder, interleaved=True)[0]] if guessed else []
+            others = [case.train(folder, interleaved=True).state] if guessed else []
             start = {f"model/{key}": value for key, value in case.built.model.named_parameters()}
             leave(folder, f"{case.name}.one", [start, state, *others])
         except Exception:
