@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import pickle
 import re
 import sys
 from pathlib import Path
@@ -13,48 +12,11 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentError
 
-from pl_genmodels.models.base import CHECKPOINT_FORMAT, CHECKPOINT_KEY, GenerativeModule
-from pl_genmodels.models.folder_checkpoints import is_folder_checkpoint, read_folder
+from pl_genmodels.models.base import GenerativeModule
+from pl_genmodels.models.checkpoint_files import UPGRADES, CheckpointError, read_checkpoint
+from pl_genmodels.models.folder_checkpoints import is_folder_checkpoint
 
-
-class CheckpointError(ValueError):
-    """A file that is not a checkpoint of this package, with the reason in one sentence."""
-
-
-def read_checkpoint(path: str | Path, map_location: str = "cpu") -> dict[str, Any]:
-    """Read a checkpoint, tensors and plain values only.
-
-    Args:
-        path: A file written by this package's models, or the folder of a `ModelParallelStrategy`.
-        map_location: Device of the tensors.
-
-    Raises:
-        CheckpointError: If the file is missing, cut short, holds code, is not a checkpoint or of a newer format.
-    """
-    path = Path(path)
-    folder = is_folder_checkpoint(path)
-    if not (folder or path.is_file()):
-        raise CheckpointError(f"ckpt_path: there is no file {path}")
-    try:
-        checkpoint = (
-            read_folder(path, map_location)
-            if folder
-            else torch.load(path, map_location=map_location, weights_only=True)
-        )
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"ckpt_path: {path} is no checkpoint, or holds more than tensors and plain values, and was not loaded"
-        ) from error
-    except Exception as error:  # a damaged stream of instructions fails in any way
-        raise CheckpointError(f"ckpt_path: {path} is damaged or cut short, or not a checkpoint") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint or CHECKPOINT_KEY not in checkpoint:
-        raise CheckpointError(f"ckpt_path: {path} was not written by a model of pl_genmodels")
-    found = checkpoint[CHECKPOINT_KEY]["format"]
-    if found > CHECKPOINT_FORMAT:
-        raise CheckpointError(
-            f"ckpt_path: {path} has format {found}, this version reads up to {CHECKPOINT_FORMAT}; upgrade pl_genmodels"
-        )
-    return checkpoint
+__all__ = ["CheckpointError", "load", "model_class", "read_checkpoint"]
 
 
 def model_class(checkpoint: dict[str, Any]) -> type[GenerativeModule]:
@@ -94,7 +56,7 @@ def load(path: str | Path, map_location: str = "cpu") -> Any:
     """
     found = model_class(read_checkpoint(path, map_location="meta"))
     file: Any = path
-    if is_folder_checkpoint(Path(path)):
+    if UPGRADES or is_folder_checkpoint(Path(path)):
         file = io.BytesIO()
         torch.save(read_checkpoint(path), file)
         file.seek(0)

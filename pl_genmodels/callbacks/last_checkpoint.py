@@ -119,14 +119,13 @@ class LastCheckpoint(Checkpoint):
 
     def _save(self, trainer: Trainer) -> None:
         assert self.path is not None
-        part = self.path.with_name(self.path.name + ".part")
-        try:
-            trainer.save_checkpoint(part)  # by way of the system's temporary folder, perhaps of another disk
+        if not _writes_folders(trainer.strategy):
+            trainer.save_checkpoint(self.path)
+        else:
+            part = self.path.with_name(self.path.name + ".part")
+            trainer.save_checkpoint(part)
             if trainer.is_global_zero:
                 _put_in_place(part, self.path)
-        finally:
-            if trainer.is_global_zero:
-                _remove(part)
         self._saved_step, self._saved_batch = trainer.global_step, trainer.fit_loop.total_batch_idx
 
 
@@ -166,10 +165,7 @@ def _nothing() -> None:
 
 
 def _put_in_place(part: Path, path: Path) -> None:
-    if not (part.is_dir() or path.is_dir()):
-        os.replace(part, path)
-        return
-    old = path.with_name(path.name + ".old")  # a folder, as sharded strategies write it, is not replaced in one step
+    old = path.with_name(path.name + ".old")  # a folder is not replaced in one step
     _remove(old)
     if path.exists():
         os.replace(path, old)
@@ -182,3 +178,8 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _writes_folders(strategy: Any) -> bool:
+    """Whether each rank writes its own shard; a folder cannot be written in one step as a file is."""
+    return getattr(strategy, "_save_distributed_checkpoint", getattr(strategy, "_state_dict_type", "") == "sharded")

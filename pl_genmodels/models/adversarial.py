@@ -6,7 +6,9 @@ reduced, back-propagated, synchronised over ranks, clipped, stepped and logged.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import operator
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +24,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.base import GenerativeModule
-from pl_genmodels.models.engine import StepCounter, average_buffers, average_gradients, held_still, total
+from pl_genmodels.models.engine import StepCounter, average_buffers, average_gradients, held_still, mean_terms
+from pl_genmodels.models.finite import require_finite
 from pl_genmodels.models.ranks import refuse_single_optimizer_strategies
 from pl_genmodels.models.sharding import apart_from, clip_gradients, total_norm
 from pl_genmodels.types import Batch, ImageShape, Terms
@@ -169,6 +172,7 @@ class AdversarialModule(GenerativeModule):
         self._advance_schedules(clock_plays)
         if self.log_due:
             self._log_round()
+            require_finite(self)
 
     def _terms(self, player: str, batch: Batch, generated: Batch | None) -> Iterator[tuple[float, Terms]]:
         """A player's terms, micro-batch by micro-batch, each with its share of the batch."""
@@ -215,7 +219,9 @@ class AdversarialModule(GenerativeModule):
         optimizer.zero_grad()
         self.last_terms[player] = []
         for share, part in [(1.0, terms)] if isinstance(terms, dict) else terms:
-            loss = total(part)
+            means = mean_terms(part)
+            self.finite.add(player, means, self.images_seen, self.trainer.global_step + 1)
+            loss = functools.reduce(operator.add, means.values())
             self.manual_backward(loss if share == 1 else share * loss)
             self.last_terms[player].append({name: share * term.detach() for name, term in part.items()})
         if self._averages_gradients:
@@ -294,18 +300,21 @@ class AdversarialModule(GenerativeModule):
 
     def on_train_start(self) -> None:
         """Look anew at which networks and optimisers there are."""
+        super().on_train_start()
         self._others = {}
         scaled = zip(self.players, self.trainer.optimizers, strict=True) if self.loss_scaler is not None else ()
         self.step_counters = {player: StepCounter(optimizer) for player, optimizer in scaled}
 
     def on_validation_start(self) -> None:
         """Agree on running statistics; Lightning never broadcasts them under manual optimisation."""
+        super().on_validation_start()
         if not self.trainer.sanity_checking:
             self._synchronise_buffers()
 
     def on_train_end(self) -> None:
         """Agree on running statistics."""
         self._synchronise_buffers()
+        super().on_train_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Agree on running statistics (the checkpoint refers to the same tensors), then store the counters."""

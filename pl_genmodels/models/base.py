@@ -7,22 +7,23 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from pl_genmodels.models.checkpoint_files import CHECKPOINT_FORMAT, CHECKPOINT_KEY, UnsavedError, WholeFiles, upgrade
 from pl_genmodels.models.compilation import compile_networks
+from pl_genmodels.models.finite import FiniteRecord, require_finite
 from pl_genmodels.models.ranks import EqualEpochs
 from pl_genmodels.models.sharding import ShardedRun, agree_on_buffers, is_sharded, require_data_parallel, shard
 from pl_genmodels.specs import Recorded, import_path, to_spec
 from pl_genmodels.types import IMAGE_KEYS, Batch, ImageShape, Paper, as_batch
-
-CHECKPOINT_KEY = "pl_genmodels"
-CHECKPOINT_FORMAT = 1
 
 
 class GenerativeModule(Recorded, LightningModule, ABC):
@@ -45,6 +46,7 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         self.image_shape: ImageShape | None = None if image_shape is None else tuple(image_shape)
         self.compiles_networks = compile
         self.images_seen = 0
+        self.finite = FiniteRecord()
         # in plain form: networks and partials in here would make the checkpoint unreadable with weights_only
         instantiator = "lightning.pytorch.cli.instantiate_module"
         own = {"_class_path": import_path(type(self)), "_instantiator": instantiator}
@@ -106,13 +108,20 @@ class GenerativeModule(Recorded, LightningModule, ABC):
     # ---- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store what is not a tensor."""
+        """Store what is not a tensor; weights that are not finite never replace good ones."""
+        if self._trainer is not None and require_finite(self, weights=True):
+            checkpoint["state_dict"] = self.trainer.strategy.lightning_module_state_dict()
+            if "optimizer_states" in checkpoint:
+                optimizers = self.trainer.optimizers
+                checkpoint["optimizer_states"] = [self.trainer.strategy.optimizer_state(o) for o in optimizers]
         if self.shards:  # by now the checkpoint holds copies
             agree_on_buffers(self, checkpoint["state_dict"])
         checkpoint[CHECKPOINT_KEY] = {"format": CHECKPOINT_FORMAT, "system": self.stem(), **self.progress()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse another class's checkpoint, then take over its progress."""
+        """Bring it to the current format, refuse another class's, then take over its progress."""
+        if CHECKPOINT_KEY in checkpoint:
+            upgrade(checkpoint)
         saved = checkpoint.get("hyper_parameters", {}).get("_class_path")
         if saved is not None and saved != import_path(type(self)):
             raise ValueError(f"ckpt_path: the checkpoint holds a {saved}, allowed here is a {import_path(type(self))}")
@@ -124,10 +133,37 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         """Counters that a resumed run continues from, by attribute name."""
         return {"images_seen": self.images_seen}
 
+    # ---- what may go wrong
+
+    def on_train_start(self) -> None:
+        """From here on a checkpoint that cannot be written is a warning, since another one follows."""
+        self.finite.clear()
+        self._be_lenient(True)
+
+    def on_validation_start(self) -> None:
+        """Do not judge what is broken."""
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            require_finite(self, weights=True)
+
+    def on_train_end(self) -> None:
+        """A run that ends well ends with finite weights and a checkpoint that was written."""
+        require_finite(self, weights=True)
+        files = self._be_lenient(False)
+        if failure := self.trainer.strategy.broadcast(files and files.failure):
+            raise UnsavedError(f"the run is over, but {failure}")
+
+    def _be_lenient(self, lenient: bool) -> WholeFiles | None:
+        files = self.trainer.strategy.checkpoint_io
+        if not isinstance(files, WholeFiles):
+            return None
+        files.lenient = lenient
+        return files
+
     # ---- several processes
 
     def teardown(self, stage: str) -> None:
         """Where `ddp_spawn` or `ddp_notebook` started this process: have the weights that are sent home say more."""
+        self._be_lenient(False)
         if stage == "fit" and isinstance(self.trainer.strategy.launcher, _MultiProcessingLauncher):
             self.register_state_dict_post_hook(_add_progress)
 
@@ -178,7 +214,9 @@ class GenerativeModule(Recorded, LightningModule, ABC):
     # ---- precision
 
     def setup(self, stage: str) -> None:
-        """Take on the Trainer's precision, and refuse what training cannot work with."""
+        """Have checkpoints written whole, take on the precision, and refuse what training cannot work with."""
+        if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:  # and no other way that the user chose
+            self.trainer.strategy.checkpoint_io = WholeFiles()
         self.trainer.precision_plugin.convert_module(self)  # Lightning does so after it has restored the weights
         if stage != "fit":
             return
@@ -257,7 +295,8 @@ class SamplingModule(GenerativeModule):
 
 
 def _add_progress(module: GenerativeModule, state: dict[str, Any], prefix: str, metadata: Any) -> None:
-    state[CHECKPOINT_KEY] = {"image_shape": list(module.image_shape or ()), **module.progress()}
+    own = {"format": CHECKPOINT_FORMAT, "image_shape": list(module.image_shape or ())}
+    state[CHECKPOINT_KEY] = {**own, **module.progress()}
 
 
 def _shape_of_first_batch(module: GenerativeModule) -> ImageShape:

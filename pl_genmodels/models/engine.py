@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
-import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -59,9 +57,9 @@ def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-def total(terms: Terms) -> Tensor:
-    """Sum of the terms' means in at least single precision: `(B,)` each, to a scalar."""
-    return functools.reduce(operator.add, [at_least_single(term).mean() for term in terms.values()])
+def mean_terms(terms: Terms) -> dict[str, Tensor]:
+    """Each term's mean in at least single precision: `(B,)` to a scalar."""
+    return {name: at_least_single(term).mean() for name, term in terms.items()}
 
 
 def averaged_copy(network: nn.Module) -> nn.Module:

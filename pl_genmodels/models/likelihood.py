@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.base import SamplingModule
 from pl_genmodels.models.engine import average_buffers, average_gradients
+from pl_genmodels.models.finite import require_finite
 from pl_genmodels.models.sharding import clip_gradients
 from pl_genmodels.types import Batch, ImageShape, Terms
 
@@ -58,8 +59,10 @@ class LikelihoodModule(SamplingModule):
         batch = self.read_batch(batch)
         self.count_images(batch)
         means = {name: at_least_single(term).mean() for name, term in self.terms(batch).items()}
+        self.finite.add("train", means, self.images_seen, self.trainer.global_step + 1)
         loss = torch.stack(list(means.values())).sum()
         if self.log_due:
+            require_finite(self)
             self.log("loss", loss.detach(), prog_bar=True)
             values = {f"train/{name}": mean.detach() for name, mean in means.items()}
             self.log_dict({**values, "images_seen": self.images_axis})

@@ -187,6 +187,14 @@ def breaking(broken_round, who="generator"):
     return model
 
 
+def resumable(path, model):
+    """A checkpoint of the same weights as if that model had written it."""
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["hyper_parameters"] = dict(model.hparams)
+    torch.save(checkpoint, path)
+    return path
+
+
 def finite(model):
     return all(bool(value.isfinite().all()) for value in model.state_dict().values())
 
@@ -262,21 +270,33 @@ def test_restore_without_a_checkpoint_stops(tmp_path):
         fit(breaking(2), loader(4), tmp_path, callbacks=[monitor])
 
 
-def test_stop_never_saves_broken_weights(tmp_path):
-    """The monitor's own interval is far away."""
+@pytest.mark.parametrize("action", ["warn", "stop"])
+def test_broken_weights_are_never_saved(action, tmp_path):
+    """The monitor's own interval is far away, and no action but `restore` lets a run go on."""
     last = LastCheckpoint(2)
-    monitor = CollapseMonitor(every_n_images=10_000, action="stop")
-    with pytest.raises(TrainingCollapsedError, match=r"generator\.\S+ is not finite; no checkpoint was written"):
+    monitor = CollapseMonitor(every_n_images=10_000, action=action)
+    with pytest.raises(TrainingCollapsedError, match="not finite; no checkpoint was written since"):
         fit(breaking(3), loader(6), tmp_path, enable_checkpointing=True, callbacks=[monitor, last])
     assert pl_genmodels.load(last.path).images_seen == 2 * BATCH
     assert finite(pl_genmodels.load(last.path))
 
 
-def test_warn_saves_whatever_there_is(tmp_path):
-    path, model = tmp_path / "broken.ckpt", breaking(2)
-    fit(model, loader(3), tmp_path, callbacks=[CollapseMonitor(every_n_images=10_000), SaveAt(3, path)])
-    assert not finite(model)
-    assert not finite(pl_genmodels.load(path))
+def test_a_resumed_run_goes_back_to_where_it_came_from(tmp_path):
+    """Its own folder is still empty."""
+    first = LastCheckpoint()
+    fit(gan(), loader(3), tmp_path / "first", enable_checkpointing=True, callbacks=[first])
+    monitor = CollapseMonitor(every_n_images=BATCH, min_diversity=0, action="restore")
+    model = breaking(1)
+    with pytest.warns(UserWarning, match=rf"went back to {first.path}"):
+        fit(
+            model,
+            loader(2),
+            tmp_path / "second",
+            max_epochs=3,
+            ckpt_path=resumable(first.path, model),
+            callbacks=[monitor],
+        )
+    assert finite(model)
 
 
 @pytest.mark.parametrize(

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import pl_genmodels
 from pl_genmodels.callbacks import LastCheckpoint
+from pl_genmodels.models.checkpoint_files import UnsavedError
 from pl_genmodels.networks import MLPDiscriminator
 from tests.callbacks.interrupted_run import run
 from tests.conftest import ROOT
@@ -216,25 +218,109 @@ def test_an_interrupt_is_over_in_the_next_run(tmp_path, handler):
 # ---- disks
 
 
-def full_disk(source, target, *args, **kwargs):
-    """Half of the file arrives."""
-    with open(source, "rb") as given, open(target, "wb") as taken:
-        taken.write(given.read()[: os.path.getsize(source) // 2])
-    raise OSError(errno.ENOSPC, "No space left on device", target)
+class Full:
+    """A disk on which some bytes are left."""
+
+    def __init__(self, left, error=errno.ENOSPC):
+        self.left, self.error = left, error
+
+    def __call__(self, path, mode):
+        if self.error == errno.EACCES:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        file = io.FileIO(path, mode)
+        write, disk = file.write, self
+
+        class File:
+            def write(self, data):
+                if len(data) > disk.left:
+                    write(data[: disk.left])
+                    raise OSError(disk.error, "No space left on device", str(path))
+                disk.left -= len(data)
+                return write(data)
+
+            def __getattr__(self, name):
+                return getattr(file, name)
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *args):
+                file.close()
+
+        return File()
 
 
-def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
-    """The system's temporary folder on one disk, the run on another, which is full."""
+@pytest.fixture
+def disk(monkeypatch):
+    """Exchanges the disk under the checkpoints; None for a good one."""
+    good = Path.open
+
+    def exchange(full):
+        monkeypatch.setattr(Path, "open", good if full is None else lambda path, mode: full(path, mode))
+
+    return exchange
+
+
+@pytest.mark.parametrize("left", [0, 100, 3_000, 10_000])
+def test_a_disk_that_is_full_for_a_while(left, disk, tmp_path):
+    """The old file stays, a sentence says so, training goes on, and the next file is the one of an undisturbed run."""
     options, path = saving(tmp_path, 2)
-    options["callbacks"].insert(0, AtBatch(3, lambda: monkeypatch.setattr(shutil, "move", full_disk)))
-    with pytest.raises(OSError, match="No space left on device"):
+    seen = []
+
+    def look():
+        disk(None)
+        seen.append(pl_genmodels.load(path).images_seen)
+        assert list(path.parent.iterdir()) == [path]
+
+    options["callbacks"] = [AtBatch(3, lambda: disk(Full(left))), AtBatch(4, look), *options["callbacks"]]
+    with pytest.warns(
+        UserWarning, match=r"checkpoint \S+last.ckpt could not be written \(the disk is full\)"
+    ) as caught:
+        runner = fit(gan(), loader(6), tmp_path, **options)
+    sentence = next(str(w.message) for w in caught if "could not be written" in str(w.message))
+    assert "\n" not in sentence
+    assert "the file written there before is intact; training goes on" in sentence
+    assert seen == [2 * BATCH]
+    assert runner.global_step == 6
+    assert pl_genmodels.load(path).images_seen == 6 * BATCH
+
+
+@pytest.mark.parametrize(("error", "reason"), [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "Permission denied")])
+def test_a_final_state_that_cannot_be_saved_is_an_error(error, reason, disk, tmp_path):
+    options, path = saving(tmp_path, 4)
+    options["callbacks"].insert(0, AtBatch(4, lambda: disk(Full(0, error))))
+    with pytest.warns(UserWarning), pytest.raises(UnsavedError) as caught:  # noqa: PT030
         fit(gan(), loader(6), tmp_path, **options)
-    assert pl_genmodels.load(path).images_seen == 2 * BATCH
+    disk(None)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"the run is over, but the checkpoint {path} could not be written ({reason})")
+    assert "\n" not in sentence
+    assert pl_genmodels.load(path).images_seen == 4 * BATCH
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_full_temporary_folder_leaves_the_old_file(tmp_path):
-    """No file may grow beyond half of a checkpoint any more."""
+def test_checkpoints_of_lightning_survive_a_full_disk_too(disk, tmp_path):
+    """ModelCheckpoint does not remove the old file for one that was never written."""
+    keeper = ModelCheckpoint(tmp_path / "kept", "{step}", every_n_train_steps=2, save_top_k=1)
+    callbacks = [AtBatch(3, lambda: disk(Full(1_000))), AtBatch(4, lambda: disk(None)), keeper]
+    alive = []
+    callbacks.insert(2, AtBatch(4, lambda: alive.extend(path.name for path in (tmp_path / "kept").iterdir())))
+    with pytest.warns(UserWarning, match="could not be written"):
+        fit(gan(), loader(6), tmp_path, callbacks=callbacks, enable_checkpointing=True)
+    assert alive == ["step=2.ckpt"]
+    assert pl_genmodels.load(tmp_path / "kept" / "step=6.ckpt").images_seen == 6 * BATCH
+
+
+def test_asked_for_by_hand_it_is_an_error(disk, tmp_path):
+    runner = fit(gan(), loader(2), tmp_path)
+    disk(Full(0))
+    with pytest.raises(UnsavedError, match="could not be written") as caught:
+        runner.save_checkpoint(tmp_path / "mine.ckpt")
+    assert "nothing was overwritten" in str(caught.value)
+
+
+def test_no_file_may_grow_any_more(tmp_path):
+    """The system itself refuses, in the middle of a file."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     options, path = saving(tmp_path, 2)
     model = gan(discriminator=partial(MLPDiscriminator, hidden_dim=256))
@@ -245,7 +331,7 @@ def test_a_full_temporary_folder_leaves_the_old_file(tmp_path):
 
     options["callbacks"].insert(0, AtBatch(3, shrink))
     try:
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.warns(UserWarning), pytest.raises(UnsavedError, match="File too large"):  # noqa: PT030
             fit(model, loader(6), tmp_path, **options)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
