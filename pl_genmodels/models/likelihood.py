@@ -101,6 +101,7 @@ class LikelihoodModule(SamplingModule):
 
     def on_validation_start(self) -> None:
         """Agree on running statistics; under `ddp` each forward pass does."""
+        super().on_validation_start()
         if self.shards and not self.trainer.sanity_checking:
             average_buffers(self, self.trainer.world_size)
 
