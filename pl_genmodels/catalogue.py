@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -39,6 +40,11 @@ class System:
 
 def systems() -> list[System]:
     """All systems in the order of their families, then by year and stem."""
+    return list(_systems())
+
+
+@functools.cache  # the command line asks some hundred times, and each time would look into every file
+def _systems() -> tuple[System, ...]:
     found = []
     for family in sorted(info.name for info in pkgutil.iter_modules(models.__path__) if info.ispkg):
         package = f"{models.__name__}.{family}"
@@ -47,7 +53,7 @@ def systems() -> list[System]:
             for _, model in inspect.getmembers(module, inspect.isclass):
                 if issubclass(model, GenerativeModule) and model.__module__ == module.__name__:
                     found.append(System(info.name, family, model))
-    return sorted(found, key=lambda system: (system.family, system.paper.year, system.stem))
+    return tuple(sorted(found, key=lambda system: (system.family, system.paper.year, system.stem)))
 
 
 def table() -> str:
