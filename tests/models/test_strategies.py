@@ -19,11 +19,12 @@ from torch import nn
 
 from pl_genmodels.callbacks import GeneratorEMA, LastCheckpoint
 from pl_genmodels.cli.errors import sentence_for
-from pl_genmodels.models.ranks import LOST_RANK
+from pl_genmodels.models.ranks import LOST_RANK, EqualEpochs
 from pl_genmodels.networks import DCGANDiscriminator, DCGANGenerator
 from tests.conftest import ROOT
 from tests.models.harness import assert_same, snapshot, trainer
 from tests.models.strategy_worker import ROUNDS, ROWS, report, train
+from tests.models.test_likelihood import Gaussian
 from tests.small import BATCH, fit, gan, loader
 
 PATIENCE = 400  # seconds until a test gives up on processes that wait for ever; nothing is measured by it
@@ -239,6 +240,14 @@ def test_players_do_not_fit_strategies_of_one_optimiser(kind, tmp_path):
         ValueError, match=f"strategy: got {kind.__name__}.*allowed are 'ddp', and ModelParallelStrategy"
     ):
         runner.lightning_module.configure_callbacks()
+
+
+@pytest.mark.parametrize("kind", [FSDPStrategy, DeepSpeedStrategy])
+def test_one_optimiser_fits_them(kind, tmp_path):
+    runner, model = trainer(tmp_path), Gaussian()
+    runner._accelerator_connector.strategy = runner.strategy.__class__.__new__(kind)
+    model.trainer = runner
+    assert [type(callback) for callback in model.configure_callbacks()] == [EqualEpochs]
 
 
 @pytest.mark.parametrize(
