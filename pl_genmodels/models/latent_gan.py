@@ -17,7 +17,7 @@ from pl_genmodels.losses import AdversarialLoss, Constraint, NonSaturating, Pena
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.adversarial import AdversarialModule
 from pl_genmodels.models.base import SamplingModule
-from pl_genmodels.models.engine import averaged_copy, evaluating
+from pl_genmodels.models.engine import averaged_copy, evaluating, stored_for
 from pl_genmodels.models.folder_checkpoints import saved_names
 from pl_genmodels.models.latents import draw_latents
 from pl_genmodels.models.optimizers import GANAdam
@@ -116,9 +116,7 @@ class LatentGAN(AdversarialModule, SamplingModule):
             network: Any = factory if isinstance(factory, nn.Module) else factory(image_shape)
             if tuple(network.image_shape) != image_shape:
                 raise ValueError(f"{player}: built for image_shape {network.image_shape}, the data have {image_shape}")
-            if len(image_shape) == 3:
-                network = network.to(memory_format=torch.channels_last)
-            setattr(self, player, network)
+            setattr(self, player, stored_for(image_shape, network))
         for constraint in self.constraints:
             constraint.attach(self.discriminator)
 
