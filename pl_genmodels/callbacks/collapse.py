@@ -13,6 +13,8 @@ from torch import Tensor
 from pl_genmodels.models.checkpoint_files import readable_checkpoints
 from pl_genmodels.models.engine import evaluating
 from pl_genmodels.models.finite import TrainingCollapsedError, require_finite
+from pl_genmodels.models.folder_checkpoints import holds_optimizers, is_folder_checkpoint
+from pl_genmodels.models.sharding import is_sharded
 
 
 class CollapseMonitor(Callback):
@@ -138,12 +140,17 @@ def _restore_newest(trainer: Trainer, module: Any) -> Path | None:
     callbacks: list[Any] = list(trainer.checkpoint_callbacks)
     folders = {Path(c.path).parent for c in callbacks if getattr(c, "path", None)}
     folders |= {Path(c.dirpath) for c in callbacks if getattr(c, "dirpath", None)}
-    files = {file for folder in folders for file in folder.glob("*.ckpt") if file.is_file()}
-    if trainer.ckpt_path is not None and Path(trainer.ckpt_path).is_file():
+    files = {file for folder in folders for file in folder.glob("*.ckpt")}
+    if trainer.ckpt_path is not None:
         files.add(Path(trainer.ckpt_path))  # a resumed run has a folder of its own
+    files = {file for file in files if file.is_file() or is_folder_checkpoint(file)}
     for file, checkpoint in readable_checkpoints(files, module.device):
         tensors = [value for value in checkpoint["state_dict"].values() if value.is_floating_point()]
-        if "optimizer_states" in checkpoint and all(bool(value.isfinite().all()) for value in tensors):
+        complete = "optimizer_states" in checkpoint or holds_optimizers(file)
+        if complete and all(bool(value.isfinite().all()) for value in tensors):
+            if is_sharded(module):
+                trainer.strategy.load_checkpoint(file, weights_only=True)
+                return file
             module.load_state_dict(checkpoint["state_dict"])
             for optimizer, state in zip(trainer.optimizers, checkpoint["optimizer_states"], strict=True):
                 optimizer.load_state_dict(state)

@@ -7,7 +7,6 @@ reduced, back-propagated, synchronised over ranks, clipped, stepped and logged.
 from __future__ import annotations
 
 import functools
-import itertools
 import operator
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +23,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.base import GenerativeModule
-from pl_genmodels.models.engine import StepCounter, average_buffers, average_gradients, held_still, mean_terms
+from pl_genmodels.models.engine import StepCounter, average_buffers, average_gradients, held_still, mean_terms, split
 from pl_genmodels.models.finite import require_finite
 from pl_genmodels.models.ranks import refuse_single_optimizer_strategies
 from pl_genmodels.models.sharding import apart_from, clip_gradients, total_norm
@@ -126,10 +125,8 @@ class AdversarialModule(GenerativeModule):
 
     def networks_to_shard(self) -> list[nn.Module]:
         """Networks of all other players."""
-        whole = self.replicated_players()
-        kept = [network for player in whole for network in self.player_networks(player)]
-        others = [network for player in self.players if player not in whole for network in self.player_networks(player)]
-        return apart_from(kept, others)
+        whole = [network for player in self.replicated_players() for network in self.player_networks(player)]
+        return apart_from(whole, [network for player in self.players for network in self.player_networks(player)])
 
     def critic_steps_at(self, update: int) -> int:
         """Steps of the clock's opponents before its update number `update`, counted from 0."""
@@ -177,25 +174,12 @@ class AdversarialModule(GenerativeModule):
     def _terms(self, player: str, batch: Batch, generated: Batch | None) -> Iterator[tuple[float, Terms]]:
         """A player's terms, micro-batch by micro-batch, each with its share of the batch."""
         compute = getattr(self, f"{player}_terms")
-        for share, part in self._micro_batches(batch):
+        for share, part in split(batch, len(batch[self.batch_keys[0]]), self.num_micro_batches):
             samples = generated
             if samples is None:
                 with torch.set_grad_enabled(player == self.players[-1]):  # its opponents see samples as data
                     samples = self.generate(part)
             yield share, compute(part, samples)
-
-    def _micro_batches(self, batch: Batch) -> Iterator[tuple[float, Batch]]:
-        """Consecutive parts of a batch with their shares; an entry with several rows a sample is split alike."""
-        if self.num_micro_batches == 1:
-            yield 1.0, batch
-            return
-        rows = len(batch[self.batch_keys[0]])
-        bounds = [rows * index // self.num_micro_batches for index in range(self.num_micro_batches + 1)]
-        for start, end in itertools.pairwise(bounds):
-            if end > start:
-                each = {name: len(value) // rows for name, value in batch.items()}
-                part = {name: value[start * each[name] : end * each[name]] for name, value in batch.items()}
-                yield (end - start) / rows, part
 
     def turn(self, player: str) -> AbstractContextManager[None]:
         """Freeze every other network: no gradients are collected in it, and its buffers are as before afterwards."""
@@ -284,15 +268,12 @@ class AdversarialModule(GenerativeModule):
         """Measure and clip a player's gradient; a mixed-precision scale has been taken out by now."""
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if self.log_due:
-            player = self.players[[o.optimizer for o in self._all_optimizers()].index(optimizer)]
+            player = self.players[self.trainer.optimizers.index(optimizer)]
             self.gradient_norms[player] = total_norm(gradients)
         if self.gradient_clip is not None and self.shards:
             clip_gradients(gradients, self.gradient_clip, self.trainer.gradient_clip_algorithm)
         elif self.gradient_clip is not None:
             self.clip_gradients(optimizer, self.gradient_clip, self.trainer.gradient_clip_algorithm or "norm")
-
-    def _all_optimizers(self) -> list[LightningOptimizer]:
-        return [self._optimizer_of(player) for player in self.players]
 
     def _synchronise_buffers(self) -> None:
         if self._averages_gradients:

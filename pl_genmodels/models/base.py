@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, cast
 
 import torch
@@ -85,6 +86,10 @@ class GenerativeModule(Recorded, LightningModule, ABC):
     def networks_to_shard(self) -> list[nn.Module]:
         """Networks whose parameters `ModelParallelStrategy` spreads over ranks."""
         return list(self.children())
+
+    def shaped_like(self, names: set[str]) -> AbstractContextManager[None]:
+        """Holds while the weights of these names are read into a sharded module, which must have the same ones."""
+        return nullcontext()
 
     def build_once(self) -> None:
         """Build the networks if there are none yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from pl_genmodels.losses.precision import at_least_single
-from pl_genmodels.types import ImageShape, Terms
+from pl_genmodels.types import Batch, ImageShape, Terms
 
 BUCKET_BYTES = 64 << 20  # one flat all-reduce per 64 MiB: large enough to be one call for most networks
 
@@ -60,6 +61,25 @@ def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
 def mean_terms(terms: Terms) -> dict[str, Tensor]:
     """Each term's mean in at least single precision: `(B,)` to a scalar."""
     return {name: at_least_single(term).mean() for name, term in terms.items()}
+
+
+def split(batch: Batch, rows: int, num_parts: int) -> Iterator[tuple[float, Batch]]:
+    """Consecutive parts of a batch with their shares.
+
+    Args:
+        batch: Named tensors.
+        rows: Number of samples; an entry with several rows a sample is split alike.
+        num_parts: How many, of nearly equal size.
+    """
+    if num_parts == 1:
+        yield 1.0, batch
+        return
+    bounds = [rows * index // num_parts for index in range(num_parts + 1)]
+    for start, end in itertools.pairwise(bounds):
+        if end > start:
+            each = {name: len(value) // rows for name, value in batch.items()}
+            part = {name: value[start * each[name] : end * each[name]] for name, value in batch.items()}
+            yield (end - start) / rows, part
 
 
 def averaged_copy(network: nn.Module) -> nn.Module:

@@ -88,6 +88,13 @@ def read_folder(path: Path, map_location: str = "cpu") -> dict[str, Any]:
     return {**checkpoint, "state_dict": {key.removeprefix(WEIGHTS): value for key, value in weights.items()}}
 
 
+def holds_optimizers(path: Path) -> bool:
+    """Whether a path is a folder that holds what training needs besides the weights."""
+    return is_folder_checkpoint(path) and any(
+        key.startswith("optimizer_0.") for key in contents(path).state_dict_metadata
+    )
+
+
 def saved_names(path: Path) -> set[str]:
     """Names of the weights in a checkpoint, a folder or a file."""
     if is_folder_checkpoint(path):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import torch
@@ -18,14 +18,15 @@ from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.adversarial import AdversarialModule
 from pl_genmodels.models.base import SamplingModule
 from pl_genmodels.models.engine import averaged_copy, evaluating, stored_for
-from pl_genmodels.models.folder_checkpoints import saved_names
 from pl_genmodels.models.latents import draw_latents
 from pl_genmodels.models.optimizers import GANAdam
-from pl_genmodels.models.sharding import is_sharded
+from pl_genmodels.models.sharding import is_sharded, local
 from pl_genmodels.networks import Discriminator, Generator, NormalPrior, Prior
 from pl_genmodels.types import Batch, ImageShape, Terms
 
 DECODE_BATCH = 256  # samples that pass a generator at once when many are asked for
+
+DROPPED = "The checkpoint holds averaged weights, but no GeneratorEMA is configured: they are dropped."
 
 
 class LatentGAN(AdversarialModule, SamplingModule):
@@ -131,9 +132,7 @@ class LatentGAN(AdversarialModule, SamplingModule):
         if saved and not fitting:
             self.add_generator_ema()
         elif saved and not hasattr(self, "generator_ema"):
-            rank_zero_warn(
-                "The checkpoint holds averaged weights, but no GeneratorEMA is configured: they are dropped."
-            )
+            rank_zero_warn(DROPPED)
             for key in saved:
                 del weights[key]
         elif hasattr(self, "generator_ema") and not saved:  # the average starts from the checkpoint's generator
@@ -142,23 +141,29 @@ class LatentGAN(AdversarialModule, SamplingModule):
             weights.update({f"generator_ema.{key[len(prefix) :]}": value for key, value in current.items()})
 
     def configure_model(self) -> None:
-        """Build; before sharding, make averaged weights of the model and of a checkpoint agree.
-
-        Raises:
-            ValueError: If a sharded run with averaged weights is to continue from a checkpoint without.
-        """
+        """Build, and before sharding in order to test or predict, make room for averaged weights."""
         self.build_once()
-        path = None if self.device_mesh is None else self.trainer.ckpt_path
-        if path is not None:  # ModelParallelStrategy loads before on_load_checkpoint
-            saved = any(name.startswith("generator_ema.") for name in saved_names(Path(path)))
-            if saved and self.trainer.state.fn != TrainerFn.FITTING:
-                self.add_generator_ema()
-            elif hasattr(self, "generator_ema") and not saved:
-                raise ValueError(
-                    "ckpt_path: the checkpoint holds no averaged weights; allowed under ModelParallelStrategy, with "
-                    "GeneratorEMA, is one that does"
-                )
+        if self.device_mesh is not None and not is_sharded(self) and self.trainer.state.fn != TrainerFn.FITTING:
+            self.add_generator_ema()
         super().configure_model()
+
+    @contextlib.contextmanager
+    def shaped_like(self, names: set[str]) -> Iterator[None]:
+        """Without averaged weights while a checkpoint is read that has none; in a fit they start from its generator."""
+        average = getattr(self, "generator_ema", None)
+        saved = any(name.startswith("generator_ema.") for name in names)
+        if saved and average is None:
+            rank_zero_warn(DROPPED)
+        if saved or average is None:
+            yield
+            return
+        del self.generator_ema
+        yield
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self.generator_ema = average
+            torch._foreach_copy_(local(average.parameters()), local(self.generator.parameters()))
+            for kept, new in zip(average.buffers(), self.generator.buffers(), strict=True):
+                kept.copy_(new)
 
     def add_generator_ema(self) -> None:
         """Keep a frozen copy of the generator for averaged weights; it lies in the state dict beside the original."""

@@ -11,6 +11,7 @@ import contextlib
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,12 +19,14 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict, set_optimizer_state_dict
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.optim import Adadelta, Adam, Adamax, AdamW, Optimizer, RAdam, RMSprop
 
 from pl_genmodels.models.engine import average_buffers
+from pl_genmodels.models.folder_checkpoints import is_folder_checkpoint, saved_names
 
 BLOCK_PARAMETERS = 1 << 20  # an item of a sequence with at least so many parameters is gathered and freed on its own
 ZERO_AT_FIRST = (Adam, AdamW, Adamax, RAdam, RMSprop, Adadelta)  # optimisers whose state is all zeros before a step
@@ -83,7 +86,7 @@ def shard(module: LightningModule, networks: Iterable[nn.Module]) -> None:
 def shard_network(network: nn.Module, mesh: DeviceMesh) -> None:
     """Shard a network over a mesh of one dimension, its large blocks first."""
     # freed after every forward, also in the outermost: parameters are shards whenever the network does not run
-    for block in [*large_blocks(network), network]:
+    for block in [*large_blocks(network, BLOCK_PARAMETERS), network]:
         if not isinstance(block, FSDPModule):
             fully_shard(block, mesh=mesh, reshard_after_forward=True)
 
@@ -101,11 +104,15 @@ def _callable_parts(network: nn.Module) -> list[nn.Module]:
     return [network]
 
 
-def large_blocks(network: nn.Module) -> list[nn.Module]:
+def large_blocks(network: nn.Module, smallest: int) -> list[nn.Module]:
     """Items of the network's sequences that are worth gathering by themselves, inner ones first.
 
     Items of a `Sequential` and blocks in a `ModuleList` are run by calling them, never by reading their weights. A
     block that shares a parameter with the rest of the network stays with it.
+
+    Args:
+        network: Not changed.
+        smallest: Number of parameters from which on an item counts, those of blocks within it left out.
     """
     owners = Counter(id(p) for part in network.modules() for p in part.parameters(recurse=False))
     found: list[nn.Module] = []
@@ -117,7 +124,7 @@ def large_blocks(network: nn.Module) -> list[nn.Module]:
             left += visit(child, isinstance(module, nn.Sequential) or blocks)
         own = Counter(id(p) for part in module.modules() for p in part.parameters(recurse=False))
         container = isinstance(module, (nn.ModuleList, nn.ModuleDict))
-        if is_item and not container and left >= BLOCK_PARAMETERS and all(owners[p] == n for p, n in own.items()):
+        if is_item and not container and left >= smallest and all(owners[p] == n for p, n in own.items()):
             found.append(module)
             return 0
         return left
@@ -167,6 +174,22 @@ class ShardedRun(Callback):
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
 
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Let the module see what a checkpoint holds: this strategy reads it into the shards before any hook."""
+        strategy: Any = trainer.strategy
+        load = strategy.load_checkpoint
+
+        def load_checkpoint(checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+            path = Path(strategy.broadcast(checkpoint_path))
+            with torch.no_grad(), pl_module.shaped_like(saved_names(path)):
+                return load(path, True) if is_folder_checkpoint(path) else read_file(path, pl_module)
+
+        strategy.load_checkpoint = load_checkpoint
+
+    def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Give the strategy its own method back."""
+        vars(trainer.strategy).pop("load_checkpoint", None)
+
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gather."""
         self._stack.enter_context(gathered(pl_module))
@@ -187,6 +210,30 @@ class ShardedRun(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Let go after a failure too."""
         self._stack.close()
+        self.teardown(trainer, pl_module, "")
+
+
+def read_file(path: Path, module: LightningModule) -> dict[str, Any]:
+    """Put the content of a single file into a sharded module and its optimisers; the rest is returned.
+
+    Lightning's own reader counts the parameters of all optimisers together, as only a sharded run does when it writes;
+    here they are matched in the order of each optimiser's own, so that the file of any strategy will do.
+    """
+    checkpoint = torch.load(path, mmap=True, map_location="cpu", weights_only=True)
+    options = StateDictOptions(full_state_dict=True)
+    set_model_state_dict(module, checkpoint.pop("state_dict"), options=options)
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    for optimizer, saved in zip(module.trainer.optimizers, checkpoint.pop("optimizer_states", []), strict=False):
+        groups: list[dict[str, Any]] = []
+        by_name: dict[int, str] = {}
+        for group, kept in zip(optimizer.param_groups, saved["param_groups"], strict=True):
+            here = [names[id(parameter)] for parameter in group["params"]]
+            groups.append({**kept, "params": here})
+            by_name |= dict(zip(kept["params"], here, strict=True))
+        state = {by_name[key]: value for key, value in saved["state"].items()}
+        if state:
+            set_optimizer_state_dict(module, optimizer, {"state": state, "param_groups": groups}, options=options)
+    return checkpoint
 
 
 def _start_at_zero(optimizer: Optimizer) -> None:
@@ -209,6 +256,7 @@ def _start_at_zero(optimizer: Optimizer) -> None:
 # ---- tensors of which this rank holds a part
 
 
+@torch.no_grad()
 def local(tensors: Iterable[Tensor]) -> list[Tensor]:
     """This rank's shards, as plain tensors on the same memory; tensors that are not sharded stay as they are."""
     return [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]

@@ -9,6 +9,7 @@ from torch import nn
 
 from pl_genmodels.callbacks import GeneratorEMA
 from pl_genmodels.losses import SpectralNorm
+from pl_genmodels.metrics import FeatureExtractor
 from pl_genmodels.models.gan.dcgan import DCGAN
 from pl_genmodels.models.gan.gan import GAN
 from pl_genmodels.models.gan.geometric_gan import GeometricGAN
@@ -31,6 +32,7 @@ from tests.models.randomness import SharedRandomness, seeded
 SEED = 100  # of rank 0's initial weights; other ranks start elsewhere
 BLOCK = 60  # parameters from which on a block is sharded by itself
 RANKS, BATCH, ROUNDS = 2, 8, 5
+NUM_FAKE = 21  # not even
 POINTS, PICTURES = (2,), (1, 16, 16)
 
 mlp = {
@@ -90,6 +92,23 @@ CASES = {
     "r3gan": (R3GAN, {"image_shape": PICTURES, **residual}, 1, None, both - {"discriminator"}),
     "line": (Line, {"image_shape": POINTS}, 2, 0.5, {"network"}),
 }
+
+
+class Columns(FeatureExtractor):
+    """Mean of each column of a picture."""
+
+    def __init__(self) -> None:
+        super().__init__(PICTURES[-1])
+
+    @property
+    def name(self) -> str:
+        return "columns"
+
+    def build(self):
+        return nn.Identity()
+
+    def extract(self, network, images):
+        return network(images).float().mean((1, 2)), None
 
 
 def train(name, folder, *, rank=0, world_size=1, strategy="auto"):
