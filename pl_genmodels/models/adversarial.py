@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, cast
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer, do_nothing_closure
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
@@ -23,7 +23,15 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.base import GenerativeModule
-from pl_genmodels.models.engine import StepCounter, average_buffers, average_gradients, held_still, mean_terms, split
+from pl_genmodels.models.engine import (
+    FlagKeeper,
+    StepCounter,
+    average_buffers,
+    average_gradients,
+    held_still,
+    mean_terms,
+    split,
+)
 from pl_genmodels.models.finite import require_finite
 from pl_genmodels.models.ranks import refuse_single_optimizer_strategies
 from pl_genmodels.models.sharding import apart_from, clip_gradients, total_norm
@@ -31,22 +39,6 @@ from pl_genmodels.types import Batch, ImageShape, Terms
 
 OptimizerFactory = Callable[[Iterable], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
-
-
-class FlagKeeper(Callback):
-    """Gives a Trainer back the flags that a module took over, however the run ends."""
-
-    def __init__(self, gradient_clip_val: float | None, accumulate_grad_batches: int) -> None:
-        self.flags = {"gradient_clip_val": gradient_clip_val, "accumulate_grad_batches": accumulate_grad_batches}
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """After a run."""
-        for name, value in self.flags.items():
-            setattr(trainer, name, value)
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """After a failure."""
-        self.teardown(trainer, pl_module, "fit")
 
 
 class AdversarialModule(GenerativeModule):

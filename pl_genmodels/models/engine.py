@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
@@ -160,3 +161,19 @@ def evaluating(*networks: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+class FlagKeeper(Callback):
+    """Gives a Trainer back the flags that a module took over, however the run ends."""
+
+    def __init__(self, gradient_clip_val: float | None, accumulate_grad_batches: int) -> None:
+        self.flags = {"gradient_clip_val": gradient_clip_val, "accumulate_grad_batches": accumulate_grad_batches}
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """After a run."""
+        for name, value in self.flags.items():
+            setattr(trainer, name, value)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """After a failure."""
+        self.teardown(trainer, pl_module, "fit")
