@@ -17,8 +17,8 @@ from torch.optim.lr_scheduler import StepLR
 
 from pl_genmodels.callbacks import CollapseMonitor, GeneratorEMA, TrainingCollapsedError
 from pl_genmodels.losses import DRAGAN, R1, R2, GradientPenalty, NonSaturating, SpectralNorm
+from pl_genmodels.models.engine import mean_terms
 from pl_genmodels.models.finite import MIN_SCALE
-from pl_genmodels.models.engine import total
 from pl_genmodels.models.gan.gan import GAN
 from tests.models.harness import Recorder, SaveAt, assert_same, snapshot
 from tests.models.test_likelihood import Gaussian
@@ -338,10 +338,10 @@ def test_logits_and_terms_are_single_with_half_weights(tmp_path):
     assert total != float(torch.tensor(total).bfloat16())
 
 
-def test_half_precision_terms_are_summed_in_single():
-    terms = {"large": torch.full((4,), 256.0).bfloat16(), "small": torch.full((4,), 0.5).bfloat16()}
-    assert total(terms) == 256.5  # bfloat16 has no number between 256 and 258
-    assert total({"alone": terms["large"].double()}).dtype == torch.float64
+def test_means_of_half_precision_terms_are_single():
+    term = torch.tensor([256.0, 258.0]).bfloat16()  # which has no number between them
+    assert mean_terms({"one": term})["one"].item() == 257.0
+    assert mean_terms({"one": term.double()})["one"].dtype == torch.float64
 
 
 def test_16_true_is_refused(tmp_path):
