@@ -205,28 +205,34 @@ def test_two_processes_equal_one(name, trained_by_pair):
 
     `wgan_gp_long` is gradient penalty, five critic steps, two micro-batches and clipping.
     """
-    (start, *readings), *ranks = trained_by_pair
-    assert_equals_one_process(start, readings, [rank["ddp"] for rank in ranks], 1e-12)
+    (start, idle, *readings), *ranks = trained_by_pair
+    assert_equals_one_process(start, idle, readings, [rank["ddp"] for rank in ranks], 1e-12)
     assert not torch.equal(*(rank["first_draw"] for rank in ranks)), "all ranks would draw the same latents"
 
 
 @pytest.mark.parametrize("name", [*(path.stem for path in CONFIGS), pair.LONG])
 def test_two_sharded_processes_equal_one(name, trained_by_pair):
     """Parameters sharded by ModelParallelStrategy: the same training, resuming and loading, from file and folder."""
-    (start, *readings), *ranks = trained_by_pair
-    assert_equals_one_process(start, readings, [rank["sharded"] for rank in ranks], 1e-10)
+    (start, idle, *readings), *ranks = trained_by_pair
+    assert_equals_one_process(start, idle, readings, [rank["sharded"] for rank in ranks], 1e-10)
     for rank in ranks:
         assert len(rank["wrong"]) == 3
         assert not any(rank["wrong"].values()), rank["wrong"]
 
 
-def assert_equals_one_process(start, readings, ranks, tolerance):
+def assert_equals_one_process(start, idle, readings, ranks, tolerance):
     """Ranks agree exactly, and with one reading of the draws of one process."""
     first, second = ranks
     assert_same(first, second)
-    errors = [max(float((one[key] - first[key]).abs().max()) for key in trained(one)) for one in readings]
+    readings = [{key: one[key] - first[key] for key in trained(one)} for one in readings]
+    errors = [max(float(error.abs().max()) / slack(key, idle) for key, error in one.items()) for one in readings]
     assert min(errors) <= tolerance, f"two processes differ from one by {errors}"
     assert max((first[key] - start[key]).abs().max() for key in start) > 1e-5, "nothing was trained"
+
+
+def slack(key, idle):
+    """Adam makes steps out of the rounding that is an idle parameter's whole gradient."""
+    return 1e4 if key.removeprefix("model/").replace("generator_ema.", "generator.") in idle else 1.0
 
 
 def trained(state):
