@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,13 @@ from pl_genmodels.catalogue import systems
 from pl_genmodels.cli.errors import Parser
 from pl_genmodels.cli.verbs import VERBS
 from pl_genmodels.models.base import GenerativeModule
+
+SHAPES = ("image_shape", "source_shape", "target_shape")
+"""Arguments of models that the data know; each model has those that it needs."""
+
+
+def _shape_of(name: str, data: Any) -> Any:
+    return getattr(data, name, None)
 
 
 class SaveConfig(SaveConfigCallback):
@@ -70,7 +78,9 @@ class GenerativeCLI(LightningCLI):
         fit = not getattr(self, "_subcommand_parsers", None)  # parsers are made in order, fit first
         parser.add_lightning_class_args(self._model_class, "model", subclass_mode=True, required=fit)
         parser.add_lightning_class_args(self._datamodule_class, "data", subclass_mode=True, required=fit)
-        parser.link_arguments("data.image_shape", "model.init_args.image_shape", apply_on="instantiate")
+        for name in SHAPES:
+            shape = functools.partial(_shape_of, name)
+            parser.link_arguments("data", f"model.init_args.{name}", compute_fn=shape, apply_on="instantiate")
 
     def _parse_ckpt_path(self) -> None:
         """Look at the checkpoint before anything is built; let it fill in what was not given, except on fit."""
@@ -88,7 +98,8 @@ class GenerativeCLI(LightningCLI):
             class_path = arguments.pop("_class_path", None)
             if options.get(key) is None and class_path is not None:
                 if key == "model":
-                    arguments.pop("image_shape", None)  # comes from the data
+                    for name in SHAPES:  # come from the data
+                        arguments.pop(name, None)
                 given[key] = {"class_path": class_path, "init_args": arguments}
         if given:
             self.config = self.parser.parse_object({self.config.subcommand: given}, self.config)

@@ -1,5 +1,9 @@
 """Blocks that networks are made of: plain torch."""
 
+from pl_genmodels.layers.image_pool import ImagePool, RankLocal
+from pl_genmodels.layers.noise import NoiseDropout
+from pl_genmodels.layers.norm import AtHandBatchNorm2d, PictureNorm2d, mixes_pictures, norm_layers
+from pl_genmodels.layers.padding import on_multiples, reflect
 from pl_genmodels.layers.resample import (
     FIRDownsample,
     FIRUpsample,
@@ -17,14 +21,23 @@ from pl_genmodels.layers.residual import (
 )
 
 __all__ = [
+    "AtHandBatchNorm2d",
     "BiasedLeakyReLU",
     "FIRDownsample",
     "FIRUpsample",
     "FixupBottleneck",
+    "ImagePool",
     "InputDownBlock",
+    "NoiseDropout",
+    "PictureNorm2d",
+    "RankLocal",
     "ResidualBlock",
     "downsample_mean",
     "glorot_uniform_",
+    "mixes_pictures",
+    "norm_layers",
+    "on_multiples",
+    "reflect",
     "resampling_kernel",
     "scaled_normal_",
     "upsample_nearest",

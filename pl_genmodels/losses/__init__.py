@@ -22,6 +22,7 @@ from pl_genmodels.losses.penalties import (
     SpectralNorm,
     WeightClipping,
 )
+from pl_genmodels.losses.similarity import absolute_error, per_sample, squared_error
 
 __all__ = [
     "DRAGAN",
@@ -43,5 +44,8 @@ __all__ = [
     "SpectralNorm",
     "Wasserstein",
     "WeightClipping",
+    "absolute_error",
     "kl_normal",
+    "per_sample",
+    "squared_error",
 ]

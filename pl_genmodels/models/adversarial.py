@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from pl_genmodels.layers.image_pool import RankLocal
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.base import GenerativeModule
 from pl_genmodels.models.engine import (
@@ -128,6 +129,10 @@ class AdversarialModule(GenerativeModule):
         """The batch of the clock's own turn when it does not share its opponents' samples."""
         return self.draw({name: value for name, value in batch.items() if name != "latent"})
 
+    def shown(self, player: str, generated: Batch) -> Batch:
+        """What a player is shown of the generated samples; a memory of earlier ones exchanges them here."""
+        return generated
+
     def after_step(self, player: str) -> None:
         """Called after each optimiser step of a player."""
 
@@ -171,13 +176,13 @@ class AdversarialModule(GenerativeModule):
             if samples is None:
                 with torch.set_grad_enabled(player == self.players[-1]):  # its opponents see samples as data
                     samples = self.generate(part)
-            yield share, compute(part, samples)
+            yield share, compute(part, self.shown(player, samples))
 
     def turn(self, player: str) -> AbstractContextManager[None]:
         """Freeze every other network: no gradients are collected in it, and its buffers are as before afterwards."""
         if player not in self._others:  # walking the modules takes longer than a small network's forward
             mine = {id(module) for network in self.player_networks(player) for module in network.modules()}
-            others = [module for module in self.modules() if module is not self and id(module) not in mine]
+            others = [m for m in self.modules() if m is not self and id(m) not in mine and not isinstance(m, RankLocal)]
             parameters = [p for module in others for p in module.parameters(recurse=False)]
             buffers = [b for module in others if module.training for b in module.buffers(recurse=False)]
             self._others[player] = (parameters, buffers)

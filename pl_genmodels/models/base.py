@@ -20,6 +20,7 @@ from typing_extensions import Self
 
 from pl_genmodels.models.checkpoint_files import CHECKPOINT_FORMAT, CHECKPOINT_KEY, UnsavedError, WholeFiles, upgrade
 from pl_genmodels.models.compilation import compile_networks
+from pl_genmodels.models.engine import every_rank_local_state, restore_rank_local
 from pl_genmodels.models.finite import FiniteRecord, require_finite
 from pl_genmodels.models.ranks import EqualEpochs
 from pl_genmodels.models.sharding import ShardedRun, agree_on_buffers, is_sharded, require_data_parallel, shard
@@ -41,6 +42,8 @@ class GenerativeModule(Recorded, LightningModule, ABC):
     batch_keys: ClassVar[tuple[str, ...]] = IMAGE_KEYS
     differentiates_gradients: ClassVar[bool] = False
     """Whether a step goes through gradients that it takes itself, as an unrolled one does; penalties do not count."""
+    shape_keys: ClassVar[dict[str, str]] = {"image_shape": "image"}
+    """Arguments that are shapes, each with the entry of a batch whose shape it is when it was not given."""
 
     def __init__(self, image_shape: ImageShape | None = None, compile: bool = False) -> None:
         super().__init__()
@@ -95,10 +98,19 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         """Build the networks if there are none yet."""
         if self.is_built:
             return
-        if self.image_shape is None:
-            self.image_shape = _shape_of_first_batch(self)
-            self.hparams["image_shape"] = list(self.image_shape)
-        self.build(self.image_shape)
+        if not self.knows_shapes:
+            self._take_shapes(_shapes_of_first_batch(self))
+        self.build(cast(ImageShape, self.image_shape))
+
+    def _take_shapes(self, shapes: Mapping[str, Any]) -> None:
+        for name in self.shape_keys:
+            setattr(self, name, tuple(shapes[name]))
+            self.hparams[name] = list(shapes[name])
+
+    @property
+    def knows_shapes(self) -> bool:
+        """Whether every shape that the networks depend on was given."""
+        return all(getattr(self, name) is not None for name in self.shape_keys)
 
     def configure_callbacks(self) -> list[Callback]:
         """What a run of several ranks needs whatever the user's callbacks are, and one with sharded parameters."""
@@ -121,10 +133,15 @@ class GenerativeModule(Recorded, LightningModule, ABC):
                 checkpoint["optimizer_states"] = [self.trainer.strategy.optimizer_state(o) for o in optimizers]
         if self.shards:  # by now the checkpoint holds copies
             agree_on_buffers(self, checkpoint["state_dict"])
-        checkpoint[CHECKPOINT_KEY] = {"format": CHECKPOINT_FORMAT, "system": self.stem(), **self.progress()}
+        checkpoint[CHECKPOINT_KEY] = {
+            "format": CHECKPOINT_FORMAT,
+            "system": self.stem(),
+            "rank_local": every_rank_local_state(self),
+            **self.progress(),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Bring it to the current format, refuse another class's, then take over its progress."""
+        """Bring it to the current format, refuse another class's, then take over its progress and the rank's own."""
         if CHECKPOINT_KEY in checkpoint:
             upgrade(checkpoint)
         saved = checkpoint.get("hyper_parameters", {}).get("_class_path")
@@ -133,6 +150,9 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         for name, value in checkpoint.get(CHECKPOINT_KEY, {}).items():
             if name in self.progress():
                 setattr(self, name, value)
+        if self._trainer is not None:
+            states = checkpoint.get(CHECKPOINT_KEY, {}).get("rank_local", [])
+            restore_rank_local(self, checkpoint, states, self.trainer.global_rank, self.trainer.world_size)
 
     def progress(self) -> dict[str, int]:
         """Counters that a resumed run continues from, by attribute name."""
@@ -178,9 +198,8 @@ class GenerativeModule(Recorded, LightningModule, ABC):
             state_dict = dict(state_dict)
             progress = state_dict.pop(CHECKPOINT_KEY)
             self._trainer = None  # the one that trained is gone with its process
-            if self.image_shape is None:
-                self.image_shape = tuple(progress["image_shape"])
-                self.hparams["image_shape"] = list(self.image_shape)
+            if not self.knows_shapes:
+                self._take_shapes(progress)
             self.configure_model()
             self.on_load_checkpoint({"state_dict": state_dict, CHECKPOINT_KEY: progress})
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
@@ -300,22 +319,24 @@ class SamplingModule(GenerativeModule):
 
 
 def _add_progress(module: GenerativeModule, state: dict[str, Any], prefix: str, metadata: Any) -> None:
-    own = {"format": CHECKPOINT_FORMAT, "image_shape": list(module.image_shape or ())}
-    state[CHECKPOINT_KEY] = {**own, **module.progress()}
+    shapes = {name: list(getattr(module, name)) for name in module.shape_keys}
+    state[CHECKPOINT_KEY] = {"format": CHECKPOINT_FORMAT, **shapes, **module.progress()}
 
 
-def _shape_of_first_batch(module: GenerativeModule) -> ImageShape:
-    """Shape of one training sample, without touching the random state."""
-    trainer = module._trainer
+def _shapes_of_first_batch(module: GenerativeModule) -> dict[str, ImageShape]:
+    """Shapes of one training sample by argument, without touching the random state."""
+    trainer, names = module._trainer, module.shape_keys
     if trainer is None:
-        raise ValueError("image_shape: not given; pass it, e.g. (1, 32, 32), or fit the model first")
+        raise ValueError(f"{', '.join(names)}: not given; pass it, e.g. (1, 32, 32), or fit the model first")
     data = getattr(trainer, "datamodule", None)
-    if data is not None and getattr(data, "image_shape", None):
-        return tuple(data.image_shape)
+    known = {name: tuple(shape) for name in names if (shape := getattr(data, name, None))}
+    if len(known) == len(names):
+        return known
     loader = data.train_dataloader() if data is not None else trainer.fit_loop._data_source.instance
     with torch.random.fork_rng():
         batch = as_batch(next(iter(cast(Iterable, loader))), module.batch_keys)
-    return tuple(batch[module.batch_keys[0]].shape[1:])
+    first = module.batch_keys[0]
+    return {name: tuple(batch[key if key in batch else first].shape[1:]) for name, key in names.items()}
 
 
 def _check_range(images: Tensor) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from pl_genmodels.layers.image_pool import RankLocal
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.types import Batch, ImageShape, Terms
 
@@ -92,13 +93,40 @@ def averaged_copy(network: nn.Module) -> nn.Module:
 
 
 def average_buffers(module: nn.Module, world_size: int) -> None:
-    """Make running statistics equal on all ranks: floating-point buffers by their mean, others by rank 0's."""
-    for buffer in module.buffers():
-        if buffer.is_floating_point():
-            dist.all_reduce(buffer)
-            buffer /= world_size
-        else:
-            dist.broadcast(buffer, 0)
+    """Replace floating buffers by their mean over ranks and others by rank 0's; what is a rank's own stays."""
+    for part in module.modules():
+        for buffer in () if isinstance(part, RankLocal) else part.buffers(recurse=False):
+            if buffer.is_floating_point():
+                dist.all_reduce(buffer)
+                buffer /= world_size
+            else:
+                dist.broadcast(buffer, 0)
+
+
+def rank_local_state(module: nn.Module) -> dict[str, Tensor]:
+    """Buffers that are a rank's own, on the CPU, by their names in the state dict."""
+    parts = [(name, part) for name, part in module.named_modules() if isinstance(part, RankLocal)]
+    return {f"{name}.{key}": buffer.cpu() for name, part in parts for key, buffer in part.named_buffers()}
+
+
+def every_rank_local_state(module: nn.Module) -> list[dict[str, Tensor]]:
+    """The same of all ranks, nothing for modules without; a collective call where there is something."""
+    mine = rank_local_state(module)
+    if not mine or not (dist.is_available() and dist.is_initialized()):
+        return []
+    states: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(states, mine)
+    return states
+
+
+def restore_rank_local(module: nn.Module, checkpoint: dict[str, Any], states: list[Any], rank: int, world: int) -> None:
+    """Give a rank its own state, if there were as many ranks; otherwise all start from rank 0's in the state dict."""
+    if len(states) != world:
+        return
+    if "state_dict" in checkpoint:
+        checkpoint["state_dict"].update(states[rank])
+    else:  # ModelParallelStrategy has put the weights in their place already
+        module.load_state_dict(states[rank], strict=False)
 
 
 class StepCounter:

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pl_genmodels.losses import AdversarialLoss, Constraint, NonSaturating, Penalty
 from pl_genmodels.losses.precision import at_least_single
-from pl_genmodels.models.adversarial import AdversarialModule
+from pl_genmodels.models.averaging import AveragedGeneratorModule
 from pl_genmodels.models.base import SamplingModule
-from pl_genmodels.models.engine import averaged_copy, evaluating, stored_for
+from pl_genmodels.models.engine import evaluating, stored_for
 from pl_genmodels.models.latents import draw_latents
 from pl_genmodels.models.optimizers import GANAdam
-from pl_genmodels.models.sharding import is_sharded, local
+from pl_genmodels.models.sharding import is_sharded
 from pl_genmodels.networks import Discriminator, Generator, NormalPrior, Prior
 from pl_genmodels.types import Batch, ImageShape, Terms
 
 DECODE_BATCH = 256  # samples that pass a generator at once when many are asked for
 
-DROPPED = "The checkpoint holds averaged weights, but no GeneratorEMA is configured: they are dropped."
 
-
-class LatentGAN(AdversarialModule, SamplingModule):
+class LatentGAN(AveragedGeneratorModule, SamplingModule):
     """A generator of latents against one discriminator: any objective, penalties and constraints.
 
     D minimises `loss.discriminator(D(x), D(G(z)))` plus the penalties; G minimises `loss.generator(D(G(z)), D(x))`.
@@ -121,65 +116,13 @@ class LatentGAN(AdversarialModule, SamplingModule):
         for constraint in self.constraints:
             constraint.attach(self.discriminator)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make averaged weights of the checkpoint and of the module agree: both have them or neither."""
-        super().on_load_checkpoint(checkpoint)
-        if "state_dict" not in checkpoint:  # ModelParallelStrategy has put the weights in their place already
-            return
-        weights = checkpoint["state_dict"]
-        saved = [key for key in weights if key.startswith("generator_ema.")]
-        fitting = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
-        if saved and not fitting:
-            self.add_generator_ema()
-        elif saved and not hasattr(self, "generator_ema"):
-            rank_zero_warn(DROPPED)
-            for key in saved:
-                del weights[key]
-        elif hasattr(self, "generator_ema") and not saved:  # the average starts from the checkpoint's generator
-            prefix = "generator."
-            current = {key: value for key, value in weights.items() if key.startswith(prefix)}
-            weights.update({f"generator_ema.{key[len(prefix) :]}": value for key, value in current.items()})
-
-    def configure_model(self) -> None:
-        """Build, and before sharding in order to test or predict, make room for averaged weights."""
-        self.build_once()
-        if self.device_mesh is not None and not is_sharded(self) and self.trainer.state.fn != TrainerFn.FITTING:
-            self.add_generator_ema()
-        super().configure_model()
-
-    @contextlib.contextmanager
-    def shaped_like(self, names: set[str]) -> Iterator[None]:
-        """Without averaged weights while a checkpoint is read that has none; in a fit they start from its generator."""
-        average = getattr(self, "generator_ema", None)
-        saved = any(name.startswith("generator_ema.") for name in names)
-        if saved and average is None:
-            rank_zero_warn(DROPPED)
-        if saved or average is None:
-            yield
-            return
-        del self.generator_ema
-        yield
-        if self.trainer.state.fn == TrainerFn.FITTING:
-            self.generator_ema = average
-            torch._foreach_copy_(local(average.parameters()), local(self.generator.parameters()))
-            for kept, new in zip(average.buffers(), self.generator.buffers(), strict=True):
-                kept.copy_(new)
-
-    def add_generator_ema(self) -> None:
-        """Keep a frozen copy of the generator for averaged weights; it lies in the state dict beside the original."""
-        if hasattr(self, "generator_ema"):
-            return
-        if is_sharded(self.generator):
-            raise ValueError("GeneratorEMA: the generator is sharded already; allowed is a callback of its first run")
-        self.generator_ema = cast(Generator, averaged_copy(self.generator))
-
     def replicated_players(self) -> set[str]:
         """A penalty on the discriminator's gradient needs the discriminator whole."""
         twice = any(penalty.double_backward for penalty in self.penalties)
         return super().replicated_players() | ({"discriminator"} if twice else set())
 
     def networks_to_shard(self) -> list[nn.Module]:
-        """The averaged generator goes with the trained one.
+        """All but what a penalty needs whole.
 
         Raises:
             ValueError: If the discriminator is to be sharded, or is sharded, in spite of a penalty that forbids it.
@@ -190,15 +133,9 @@ class LatentGAN(AdversarialModule, SamplingModule):
                 f"penalties: got {', '.join(twice)} and a sharded discriminator, allowed with a gradient of its "
                 "gradient is one that lies whole on every rank, as replicated_players says"
             )
-        averaged = [self.generator_ema] if hasattr(self, "generator_ema") else []
-        return [*super().networks_to_shard(), *([] if "generator" in self.replicated_players() else averaged)]
+        return super().networks_to_shard()
 
     # ---- sampling
-
-    @property
-    def sampler(self) -> Generator:
-        """The generator that samples are drawn from: the averaged one if there is one."""
-        return getattr(self, "generator_ema", self.generator)
 
     def draw_latents(self, num_samples: int, *, seed: int | None = None, first: int = 0) -> Tensor:
         """Latents from the prior, (num_samples, latent_dim); see `sample` for the arguments."""

@@ -1,10 +1,21 @@
 """Generators, discriminators, encoders and decoders, and the abstract types that own ones subclass: plain torch."""
 
-from pl_genmodels.networks.base import Decoder, Discriminator, Encoder, Generator, NormalPrior, Prior, UniformPrior
+from pl_genmodels.networks.base import (
+    Decoder,
+    Discriminator,
+    Encoder,
+    Generator,
+    NormalPrior,
+    Prior,
+    Translator,
+    UniformPrior,
+)
 from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from pl_genmodels.networks.mlp import MLPDecoder, MLPDiscriminator, MLPEncoder, MLPGenerator
+from pl_genmodels.networks.mlp import MLPDecoder, MLPDiscriminator, MLPEncoder, MLPGenerator, MLPTranslator
+from pl_genmodels.networks.patches import PatchDiscriminator, PixelDiscriminator
 from pl_genmodels.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from pl_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from pl_genmodels.networks.translators import ResNetTranslator, UNetTranslator
 
 __all__ = [
     "DCGANDiscriminator",
@@ -17,11 +28,17 @@ __all__ = [
     "MLPDiscriminator",
     "MLPEncoder",
     "MLPGenerator",
+    "MLPTranslator",
     "NormalPrior",
+    "PatchDiscriminator",
+    "PixelDiscriminator",
     "Prior",
     "R3GANDiscriminator",
     "R3GANGenerator",
     "ResNetDiscriminator",
     "ResNetGenerator",
+    "ResNetTranslator",
+    "Translator",
+    "UNetTranslator",
     "UniformPrior",
 ]

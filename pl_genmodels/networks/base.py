@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from pl_genmodels.layers.padding import on_multiples
 from pl_genmodels.specs import Recorded
 from pl_genmodels.types import ImageShape
 
@@ -39,7 +40,7 @@ class Generator(Recorded, nn.Module, ABC):
 
 
 class Discriminator(Recorded, nn.Module, ABC):
-    """Maps samples to one logit each; no sigmoid at the end.
+    """Maps samples to one logit each, or to one for every patch of a picture; no sigmoid at the end.
 
     Args:
         image_shape: Shape of one sample, (C, H, W) or (n,).
@@ -53,7 +54,37 @@ class Discriminator(Recorded, nn.Module, ABC):
 
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:
-        """Logits, (B, *image_shape) to (B,)."""
+        """Logits, (B, *image_shape) to (B,); of a discriminator of patches, (B, 1, h, w)."""
+
+
+class Translator(Recorded, nn.Module, ABC):
+    """Maps samples of one domain to another: pictures of any size, or points.
+
+    A model calls its translator argument with both shapes: `translator(source_shape, target_shape)`; every other
+    constructor argument needs a default. All arguments must be plain, so that a checkpoint can hold them.
+
+    Args:
+        source_shape: Shape of one input, (C, H, W) or (n,).
+        target_shape: Shape of one output.
+
+    Attributes:
+        multiple: What the sides of a picture have to be multiples of; others are reflected and cropped back.
+    """
+
+    supplied = ("source_shape", "target_shape")
+    multiple: int = 1
+
+    def __init__(self, source_shape: ImageShape, target_shape: ImageShape) -> None:
+        super().__init__()
+        self.source_shape, self.target_shape = tuple(source_shape), tuple(target_shape)
+
+    @abstractmethod
+    def convert(self, image: Tensor) -> Tensor:
+        """Translations of pictures whose sides are multiples, (B, C, H, W) to (B, C', H, W), or of points."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Translations in the range of the data, (B, C, H, W) to (B, C', H, W), or of points."""
+        return self.convert(image) if image.ndim < 4 else on_multiples(self.convert, image, self.multiple)
 
 
 class Encoder(Recorded, nn.Module, ABC):
@@ -144,3 +175,17 @@ def require_picture(network: str, image_shape: ImageShape) -> tuple[int, int, in
     if len(image_shape) != 3:
         raise ValueError(f"{network}: got image_shape {tuple(image_shape)}, allowed are pictures (C, H, W)")
     return (image_shape[0], image_shape[1], image_shape[2])
+
+
+def require_same_sides(network: str, source_shape: ImageShape, target_shape: ImageShape) -> tuple[int, int]:
+    """Channels of a picture and of its translation, which has the same height and width.
+
+    Raises:
+        ValueError: If they are no pictures, or of different sizes.
+    """
+    source, target = require_picture(network, source_shape), require_picture(network, target_shape)
+    if source[1:] != target[1:]:
+        raise ValueError(
+            f"{network}: got source_shape {source} and target_shape {target}, allowed are pictures of the same size"
+        )
+    return source[0], target[0]

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from pl_genmodels.networks.base import Decoder, Discriminator, Encoder, Generator
+from pl_genmodels.layers.noise import NoiseDropout
+from pl_genmodels.networks.base import Decoder, Discriminator, Encoder, Generator, Translator
 from pl_genmodels.types import ImageShape
 
 
@@ -42,6 +43,39 @@ class MLPGenerator(Generator):
 
     def forward(self, latent: Tensor) -> Tensor:  # noqa: D102
         return self.layers(latent).unflatten(1, self.image_shape)
+
+
+class MLPTranslator(Translator):
+    """Linear layers with ReLU from one domain to another; pictures end in tanh, points stay linear.
+
+    Args:
+        source_shape: Shape of one input.
+        target_shape: Shape of one output.
+        hidden_dim: Units of each hidden layer.
+        num_layers: Number of hidden layers.
+        dropout: The network's noise after each hidden layer, on in evaluation too; 0 for none.
+    """
+
+    def __init__(
+        self,
+        source_shape: ImageShape,
+        target_shape: ImageShape,
+        hidden_dim: int = 128,
+        num_layers: int = 2,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(source_shape, target_shape)
+        widths = [math.prod(self.source_shape)] + [hidden_dim] * num_layers
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.ReLU(), *([NoiseDropout(dropout)] if dropout else [])]
+        layers.append(nn.Linear(widths[-1], math.prod(self.target_shape)))
+        if len(self.target_shape) == 3:
+            layers.append(nn.Tanh())
+        self.layers = nn.Sequential(*layers)
+
+    def convert(self, image: Tensor) -> Tensor:  # noqa: D102
+        return self.layers(image.flatten(1)).unflatten(1, self.target_shape)
 
 
 class MLPDiscriminator(Discriminator):

@@ -20,6 +20,7 @@ from pl_genmodels.callbacks import ExactResume, GeneratorEMA
 from pl_genmodels.cli import GenerativeCLI
 from pl_genmodels.models.adversarial import AdversarialModule
 from pl_genmodels.models.base import GenerativeModule
+from pl_genmodels.models.engine import rank_local_state
 from tests.conftest import ROOT
 from tests.models.randomness import SameDraws, seeded
 
@@ -106,8 +107,9 @@ class SaveAt(Callback):
 
 
 def snapshot(model, of_trainer):
-    """Everything that training has made."""
-    state = {f"model/{key}": value.clone() for key, value in model.state_dict().items()}
+    """Everything that training has made, but for what each rank keeps to itself."""
+    own = rank_local_state(model)
+    state = {f"model/{key}": value.clone() for key, value in model.state_dict().items() if key not in own}
     for index, optimizer in enumerate(of_trainer.optimizers):
         for key, entry in optimizer.state_dict()["state"].items():
             for name, value in entry.items():

@@ -1,0 +1,33 @@
+"""Noise inside of networks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class NoiseDropout(nn.Module):
+    """Dropout that is a generator's only source of randomness, and therefore stays on in evaluation.
+
+    Isola et al. 2017, section 2.3.
+
+    Args:
+        p: Share of values set to 0; the others are scaled by 1 / (1 - p).
+
+    Raises:
+        ValueError: If it is not in [0, 1).
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"p: got {p}, allowed is 0 up to but not including 1")
+        self.p = p
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Of any shape, kept."""
+        kept = torch.rand(features.shape, device=features.device) >= self.p
+        return features * (kept / (1 - self.p)).to(features.dtype)
+
+    def extra_repr(self) -> str:  # noqa: D102
+        return f"p={self.p}"

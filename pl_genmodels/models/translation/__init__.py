@@ -1,0 +1,1 @@
+"""Image translation: from one domain to another, with and without pairs."""
