@@ -61,13 +61,14 @@ def contents(path: Path) -> Metadata:
         return _Contents(file).load()
 
 
-def read_folder(path: Path, map_location: str = "cpu") -> dict[str, Any]:
+def read_folder(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """A checkpoint with its weights put together and without the state of optimisers, as from a single file.
 
     Args:
         path: The folder.
-        map_location: Device of the tensors; on `meta` no weights are read.
+        map_location: Device of the tensors, the CPU if it is a function; on `meta` no weights are read.
     """
+    map_location = "cpu" if callable(map_location) else map_location
     checkpoint = torch.load(path / PLAIN_VALUES, map_location=map_location, weights_only=True)
     table = contents(path)
     weights: dict[str, Tensor] = {

@@ -44,6 +44,7 @@ def equals_one_process(folder, rank, name):
 def small_run(folder, callbacks, seed, *, distributed=False, ckpt_path=None, val_dataloaders=None, **options):
     """Twelve batches of shuffled pictures in single precision, with two steps of the discriminator for one."""
     model = cases.model("dcgan", seed).float()
+    model.critic_steps = 2
     data = Loader(TensorSet({"image": samples(6, cases.PICTURES, 16)}), 8, shuffle=True, drop_last=True, seed=5)
     saves = any(isinstance(callback, Checkpoint) for callback in callbacks)
     defaults = {"max_epochs": 2, "limit_val_batches": None, "enable_checkpointing": saves}
@@ -60,18 +61,18 @@ def small_run(folder, callbacks, seed, *, distributed=False, ckpt_path=None, val
 
 
 def resumes(folder, rank, kind):
-    """A run with a checkpoint in the middle of an epoch, and one that continues from it with other random numbers."""
+    """A run with a checkpoint from before the generator ever played, and one that continues with other numbers."""
     distributed = kind == "folder"
     middle, end = folder / f"middle-{kind}.ckpt", folder / f"end-{kind}.ckpt"
     model, runner = small_run(
-        folder, [SaveAt(3, middle), SaveAt(8, folder / f"later-{kind}.ckpt")], 7 + rank, distributed=distributed
+        folder, [SaveAt(1, middle), SaveAt(8, folder / f"later-{kind}.ckpt")], 7 + rank, distributed=distributed
     )
     straight = whole(snapshot(model, runner))
     runner.save_checkpoint(end)
     with sharding.gathered(model):
         drawn = model.sample(5, seed=3)
     again, runner = small_run(
-        folder, [SaveAt(5, folder / f"again-{kind}.ckpt")], 77 + rank, distributed=distributed, ckpt_path=middle
+        folder, [SaveAt(7, folder / f"again-{kind}.ckpt")], 77 + rank, distributed=distributed, ckpt_path=middle
     )
     resumed = whole(snapshot(again, runner))
     torch.save({"straight": straight, "resumed": resumed, "samples": drawn}, folder / f"resume-{kind}.rank{rank}")
@@ -82,7 +83,7 @@ def watched(folder, rank):
 
     class Break(Callback):
         def on_train_batch_end(self, trainer, module, *args):
-            if trainer.global_step == 9 and not self.done:
+            if trainer.global_step == 5 and not self.done:
                 self.done = True
                 if rank == 1:
                     sharding.local(module.generator.parameters())[0].fill_(torch.nan)
@@ -95,7 +96,7 @@ def watched(folder, rank):
         SampleGrid(every_n_images=64, num_samples=6, columns=3),
         Fidelity(extractor, num_samples=cases.NUM_FAKE, split="val"),
         CollapseMonitor(every_n_images=32, num_samples=4, min_diversity=0.0, action="restore"),
-        LastCheckpoint(4),
+        LastCheckpoint(2),
     ]
     real = torch.utils.data.DataLoader(TensorSet({"image": samples(5, cases.PICTURES, 3)}), 3)
     model, runner = small_run(folder / "watched", callbacks, rank, distributed=True, val_dataloaders=real)
