@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pl_genmodels.losses import Bernoulli, Likelihood, kl_normal
+from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.engine import evaluating
 from pl_genmodels.models.latents import draw_latents
 from pl_genmodels.models.likelihood import LikelihoodModule
@@ -100,11 +101,11 @@ class VAE(LikelihoodModule):
 
     def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x) in at least single precision, each (B, latent_dim)."""
-        mean, log_variance = _at_least_single(self.encoder(image)).chunk(2, 1)
+        mean, log_variance = at_least_single(self.encoder(image)).chunk(2, 1)
         return mean, log_variance
 
     def _parameters_of(self, latent: Tensor) -> Tensor:
-        return _at_least_single(self.decoder(latent.to(next(self.decoder.parameters()).dtype)))
+        return at_least_single(self.decoder(latent.to(next(self.decoder.parameters()).dtype)))
 
     def log_likelihood(self, image: Tensor, num_importance_samples: int = 500) -> Tensor:
         r"""Importance-weighted bound $\log\frac1K\sum_k p(x, z_k)/q(z_k|x)$, tighter the larger K (Burda et al. 2016).
@@ -166,7 +167,3 @@ class VAE(LikelihoodModule):
         if num_samples < 1:
             raise ValueError(f"num_samples: got {num_samples}, allowed is 1 or more")
         return self.decode(self.draw_latents(num_samples, seed=seed, first=first))
-
-
-def _at_least_single(values: Tensor) -> Tensor:
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
