@@ -34,6 +34,7 @@ VARIANTS = {  # ours and the other: options of the model, of the Trainer, and wh
     "one generator forward": ("two", ({}, {}, None), ({"fresh_latents": True}, {}, None), "<= 1.0"),
     "channels_last": ("contiguous", ({}, {}, None), ({}, {}, contiguous), "<= 1.0"),
     "bf16-mixed": ("float32", ({}, {"precision": "bf16-mixed"}, None), ({}, {}, None), "<= 1.0"),
+    "compile": ("eager", ({"compile": True}, {}, None), ({}, {}, None), ""),
 }
 
 
