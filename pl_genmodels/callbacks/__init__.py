@@ -7,6 +7,8 @@ from pl_genmodels.callbacks.last_checkpoint import LastCheckpoint
 from pl_genmodels.callbacks.progress import GenerativeProgressBar, RunSummary
 from pl_genmodels.callbacks.resume import ExactResume
 from pl_genmodels.callbacks.sample_grid import SampleGrid
+from pl_genmodels.callbacks.translation_grid import TranslationGrid
+from pl_genmodels.callbacks.translation_quality import TranslationQuality
 
 __all__ = [
     "CollapseMonitor",
@@ -18,4 +20,6 @@ __all__ = [
     "RunSummary",
     "SampleGrid",
     "TrainingCollapsedError",
+    "TranslationGrid",
+    "TranslationQuality",
 ]

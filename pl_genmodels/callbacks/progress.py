@@ -42,6 +42,7 @@ class RunSummary(Callback):
         last = [c for c in trainer.checkpoint_callbacks if isinstance(c, Checkpoint) and getattr(c, "path", None)]
         places = {
             "pictures": folder / "samples",
+            "translations": folder / "translations",
             "best checkpoint": best[0].best_model_path if best else None,
             "last checkpoint": last[0].path if last else None,  # type: ignore[attr-defined]
             "curves": folder / "metrics.csv",

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor
 
-from pl_genmodels.callbacks.output import log_picture, run_folder
-from pl_genmodels.models.sharding import gathered
+from pl_genmodels.callbacks.output import RunPictures, require_positive
 from pl_genmodels.types import as_batch
 
 
@@ -54,7 +52,7 @@ def scatter_picture(points: Tensor, real: Tensor | None) -> Image.Image:
     return Image.frombytes("RGBA", canvas.get_width_height(), canvas.buffer_rgba().tobytes()).convert("RGB")
 
 
-class SampleGrid(Callback):
+class SampleGrid(RunPictures):
     """Saves samples from fixed latents as PNG in the run's `samples` folder and sends them to every logger.
 
     Pictures are laid out in a grid, small ones enlarged; points are drawn as a scatter over the last real batch.
@@ -69,45 +67,29 @@ class SampleGrid(Callback):
         ValueError: For counts below 1.
     """
 
+    key = "samples"
+
     def __init__(self, every_n_images: int = 10_000, num_samples: int = 64, columns: int = 8, seed: int = 0) -> None:
-        for name, value in (("every_n_images", every_n_images), ("num_samples", num_samples), ("columns", columns)):
-            if value < 1:
-                raise ValueError(f"{name}: got {value}, allowed is 1 or more")
-        self.every_n_images, self.num_samples, self.columns, self.seed = every_n_images, num_samples, columns, seed
-        self._last = -1
+        super().__init__(every_n_images)
+        require_positive(num_samples=num_samples, columns=columns)
+        self.num_samples, self.columns, self.seed = num_samples, columns, seed
         self._real: Tensor | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """The state before this run's first step."""
         self._real = None
-        self._draw(trainer, pl_module)
+        super().on_train_start(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """At the interval."""
         if len(pl_module.image_shape) == 1:
             self._real = as_batch(batch, pl_module.batch_keys)[pl_module.batch_keys[0]]
-        if pl_module.images_seen // self.every_n_images > self._last // self.every_n_images:
-            self._draw(trainer, pl_module)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
-    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """The final state."""
-        if self._last != pl_module.images_seen:
-            self._draw(trainer, pl_module)
-
-    def _draw(self, trainer: Trainer, module: Any) -> None:
-        self._last = module.images_seen
-        folder = run_folder(trainer) / "samples"
-        with gathered(module):
-            if trainer.is_global_zero:
-                self._write(trainer, module, folder)
-
-    def _write(self, trainer: Trainer, module: Any, folder: Path) -> None:
+    def picture(self, trainer: Trainer, module: Any) -> Image.Image:
+        """Samples from the same latents every time."""
         if len(module.image_shape) == 1:
             points = module.sample(32 * self.num_samples, seed=self.seed)
-            picture = scatter_picture(points[:, :2], None if self._real is None else self._real[:, :2])
-        else:
-            samples = module.sample(self.num_samples, seed=self.seed)
-            picture = grid_picture(samples, self.columns, scale=max(1, 64 // samples.shape[-1]))
-        folder.mkdir(parents=True, exist_ok=True)
-        picture.save(folder / f"{module.images_seen:09d}.png")
-        log_picture(trainer, module, "samples", picture)
+            return scatter_picture(points[:, :2], None if self._real is None else self._real[:, :2])
+        samples = module.sample(self.num_samples, seed=self.seed)
+        return grid_picture(samples, self.columns, scale=max(1, 64 // samples.shape[-1]))

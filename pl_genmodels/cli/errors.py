@@ -53,12 +53,18 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def own_error(error: BaseException) -> BaseException | None:
-    """The error among those that led here which one of our files raised to tell the user something."""
+    """The error among those that led here which one of our files raised to tell the user something.
+
+    The innermost one, or what another of our files made of it by `raise ... from`.
+    """
+    found: BaseException | None = None
     for link in reversed(_chain(error)):
         frames = traceback.extract_tb(link.__traceback__)
-        if frames and frames[-1].filename.startswith(PACKAGE) and isinstance(link, (ValueError, OSError, RuntimeError)):
-            return link
-    return None
+        raised_here = bool(frames) and frames[-1].filename.startswith(PACKAGE)
+        own = raised_here and isinstance(link, (ValueError, OSError, RuntimeError))
+        if own and (found is None or link.__cause__ is found):
+            found = link
+    return found
 
 
 def sentence_for(error: BaseException) -> str | None:

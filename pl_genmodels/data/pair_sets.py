@@ -86,6 +86,22 @@ class DigitsToColour(PairData):
             return UnpairedTensors(source, target, name)
         return TensorSet({"source": source, "target": target, "label": labels}, name)
 
+    def labelled(self, split: str, domain: str) -> TensorSet:
+        """All digits of a split in one domain with their classes, as something that reads them learns from.
+
+        Args:
+            split: "train", "val" or "test".
+            domain: "source" or "target".
+
+        Returns:
+            `image` uint8 (N, C, size, size) and `label` int64 (N,); digits in colour twice, on different patches.
+        """
+        digits = self._digits.load(split).tensors
+        images, labels = digits["image"], digits["label"]
+        if (domain == "source") == (self.direction == "AtoB"):
+            return TensorSet({"image": self._black_on_white(images), "label": labels})
+        return TensorSet({"image": self._in_colour(images.repeat(2, 1, 1, 1), split), "label": labels.repeat(2)})
+
     def _black_on_white(self, digits: Tensor) -> Tensor:
         channels = (self.source_shape if self.direction == "AtoB" else self.target_shape)[0]
         return with_channels(255 - digits, channels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from pl_genmodels.metrics.cache import cache_folder, load_cached, save_cached
 from pl_genmodels.metrics.features import FeatureExtractor
+from pl_genmodels.metrics.processes import first_process_first
 
 SIDE = 16
 NUM_CLASSES = 10
@@ -56,32 +58,34 @@ class DigitClassifier(FeatureExtractor):
         return features, network[-1](features)  # type: ignore[index]
 
 
-def make_network() -> nn.Sequential:
-    """The untrained network, for (B, 1, 16, 16) in [-1, 1]."""
+def make_network(colour: bool = False) -> nn.Sequential:
+    """The untrained network, for (B, 1, 16, 16) in [-1, 1], or with twice the filters for (B, 3, 16, 16)."""
+    inputs, width = (3, 32) if colour else (1, 16)
     return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1),
+        nn.Conv2d(inputs, width, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1),
+        nn.Conv2d(width, 2 * width, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(32 * (SIDE // 4) ** 2, DigitClassifier.NUM_FEATURES),
+        nn.Linear(2 * width * (SIDE // 4) ** 2, DigitClassifier.NUM_FEATURES),
         nn.LeakyReLU(0.2),
         nn.Linear(DigitClassifier.NUM_FEATURES, NUM_CLASSES),
     ).float()
 
 
-def preprocess(images: Tensor) -> Tensor:
-    """Bring uint8 images, (B, C, H, W), to grey float32 in [-1, 1], (B, 1, 16, 16).
+def preprocess(images: Tensor, colour: bool = False) -> Tensor:
+    """Bring uint8 images, (B, C, H, W), to grey float32 in [-1, 1], (B, 1, 16, 16), or to RGB, (B, 3, 16, 16).
 
     Raises:
         ValueError: If they are smaller than 8 x 8.
     """
     if min(images.shape[-2:]) < 8:
         raise ValueError(f"images: got {images.shape[-2]} x {images.shape[-1]} pixels, allowed is 8 x 8 or more")
-    grey = images.float().mean(1, keepdim=True) / 127.5 - 1
-    return F.interpolate(grey, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
+    values = images.float() / 127.5 - 1
+    values = values.expand(-1, 3, -1, -1) if colour else values.mean(1, keepdim=True)
+    return F.interpolate(values, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
 
 
 def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -95,22 +99,25 @@ def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return images[~held_out], labels[~held_out], images[held_out], labels[held_out]
 
 
-def train(images: Tensor, labels: Tensor, epochs: int = 15, batch_size: int = 64, seed: int = 0) -> nn.Sequential:
+def train(
+    images: Tensor, labels: Tensor, epochs: int = 15, batch_size: int = 64, seed: int = 0, colour: bool = False
+) -> nn.Sequential:
     """Train the network with Adam and one cycle of the learning rate; repeatable on one machine.
 
     Args:
-        images: uint8, (N, 1, H, W).
+        images: uint8, (N, C, H, W).
         labels: (N,).
         epochs: Passes over the images.
         batch_size: Images a step.
         seed: Of the weights and of the order; the caller's random numbers stay untouched.
+        colour: Whether the network sees colours.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in another order would give other weights
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.default_generator.manual_seed(seed)
-            network, inputs = make_network(), preprocess(images)
+            network, inputs = make_network(colour), preprocess(images, colour)
             optimizer = torch.optim.Adam(network.parameters())
             steps = epochs * math.ceil(len(labels) / batch_size)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=steps)
@@ -123,3 +130,36 @@ def train(images: Tensor, labels: Tensor, epochs: int = 15, batch_size: int = 64
     finally:
         torch.set_num_threads(threads)
     return network
+
+
+class DigitReader:
+    """Reads digits in colours of any kind; trained on labelled pictures of the domain, then kept in a file.
+
+    A digit may be brighter or darker than what is behind it, or of another hue alone, which the grey of
+    `DigitClassifier` does not show.
+
+    Args:
+        images: uint8, (N, C, H, W), to train on if there is no file.
+        labels: (N,).
+        name: Of the pictures, for the file; None keeps nothing.
+        cache_dir: Folder of the file; by default the user's cache.
+    """
+
+    EPOCHS = 8
+
+    def __init__(self, images: Tensor, labels: Tensor, name: str | None = None, cache_dir: str | None = None) -> None:
+        with torch.inference_mode(False), first_process_first():
+            path = None if name is None else cache_folder(cache_dir) / f"reader-v1-{name}.pt"
+            weights: Any = None if path is None else load_cached(path)
+            network = make_network(colour=True)
+            try:
+                network.load_state_dict(weights)
+            except (TypeError, RuntimeError):  # nothing there, or something else
+                network = train(images, labels, self.EPOCHS, colour=True)
+                if path is not None:
+                    save_cached(network.state_dict(), path)
+        self.network = network.requires_grad_(False).eval()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Digits (B,) of uint8 images (B, C, H, W)."""
+        return self.network(preprocess(images, colour=True)).argmax(1)

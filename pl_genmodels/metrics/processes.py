@@ -59,6 +59,16 @@ def gather_rows(rows: Tensor, *, interleaved: bool) -> Tensor:
     return torch.stack([piece.cpu() for piece in pieces], dimension)[filled]
 
 
+def gather_objects(value: Any) -> list[Any]:
+    """The values of all processes, on every process."""
+    size = rank_and_size()[1]
+    if size == 1:
+        return [value]
+    found: list[Any] = [None] * size
+    dist.all_gather_object(found, value)
+    return found
+
+
 def broadcast(value: Any) -> Any:
     """The first process's value, on every process."""
     if rank_and_size()[1] == 1:

@@ -1,0 +1,166 @@
+"""The command that measures a checkpoint: samples against real images, translations against the other domain."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from pl_genmodels.cli.errors import classes_for
+from pl_genmodels.data import AlignedFolder, ImageData, ImageFolder, PairData, UnalignedFolders, rebuild
+from pl_genmodels.metrics import FeatureExtractor
+from pl_genmodels.types import ImageShape
+
+
+def evaluate(
+    ckpt_path: str,
+    data: ImageData | str | None = None,
+    extractor: FeatureExtractor | None = None,
+    metrics: list[str] | None = None,
+    num_samples: int | None = None,
+    split: str | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    out: str | None = None,
+) -> None:
+    """Compare samples or translations of a checkpoint with real images.
+
+    Of translations it also says how much of a sample comes back, how much is left of one that is in the domain already,
+    and for pairs how near they are to the truth.
+
+    Args:
+        ckpt_path: Checkpoint of the model.
+        data: A data set of this package, or a folder: of images, or for translations with trainA, trainB or pairs side
+            by side; by default the data of the training run.
+        extractor: Network that turns images into features; by default that of the run, else InceptionV3.
+        metrics: Some of fid, kid, isc (inception score), prc (precision and recall); all by default, for translations
+            fid and kid.
+        num_samples: How many samples; as many as there are real images by default. Of translations all are made.
+        split: Real images to compare with: train, val or test; train by default, for translations val.
+        seed: Of the samples, or of the noise of translations.
+        batch_size: Samples drawn at a time.
+        out: A .json file for the results, besides printing them.
+    """
+    from pl_genmodels.checkpoints import load, read_checkpoint
+
+    model = load(ckpt_path)
+    checkpoint = read_checkpoint(ckpt_path, map_location="meta")
+    given = _data(data, model, checkpoint)
+    given.prepare_data()
+    translates = hasattr(model, "translate")
+    split = split or ("val" if translates else "train")
+    given.setup("fit" if split == "train" else "validate" if split == "val" else "test")
+    if translates:
+        results = _of_translations(model, given, extractor, metrics, split, seed, checkpoint)
+    else:
+        require_pictures(model.image_shape, "evaluate")
+        results = _of_samples(model, given, extractor, metrics, split, seed, checkpoint, num_samples, batch_size)
+    for name, value in results.items():
+        print(f"{name}: {value:.6g}")
+    if out is not None:
+        parent_made(Path(out)).write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _data(data: ImageData | str | None, model: Any, checkpoint: Mapping[str, Any]) -> ImageData:
+    """The data to compare with, made for the model's shapes where the command line names a folder only."""
+    if data is None:
+        if "datamodule_hyper_parameters" not in checkpoint:
+            raise ValueError(
+                "data: the checkpoint names no data set of this package; give --data, a data set or folder"
+            )
+        return rebuild(checkpoint["datamodule_hyper_parameters"])
+    if not isinstance(data, str):
+        return data
+    if not Path(data).is_dir():
+        raise ValueError(f"data: {data!r} is neither a folder nor one of {', '.join(classes_for('data'))}")
+    shape = require_pictures(model.image_shape, "evaluate")
+    if not hasattr(model, "translate"):
+        return ImageFolder(data, size=shape[-1], channels=shape[0])
+    unpaired = any((Path(data) / f"{split}A").is_dir() for split in ("train", "val", "test"))
+    kind = UnalignedFolders if unpaired else AlignedFolder
+    return kind(data, size=shape[-1], source_channels=model.source_shape[0], target_channels=shape[0])
+
+
+def _of_samples(
+    model: Any,
+    data: ImageData,
+    extractor: FeatureExtractor | None,
+    metrics: list[str] | None,
+    split: str,
+    seed: int,
+    checkpoint: Mapping[str, Any],
+    num_samples: int | None,
+    batch_size: int,
+) -> dict[str, float]:
+    from pl_genmodels.callbacks.fidelity import fidelity_from_checkpoint
+    from pl_genmodels.metrics import InceptionV3, real_state
+    from pl_genmodels.metrics import evaluate as compare
+
+    if isinstance(data, PairData):
+        raise ValueError(f"data: got {type(data).__name__}, which holds pairs, for a model that translates nothing")
+    if extractor is None:
+        protocol = fidelity_from_checkpoint(checkpoint)
+        extractor = InceptionV3() if protocol is None else build(protocol["extractor"], FeatureExtractor)
+    measures = metrics or ["fid", "kid", "isc", "prc"]
+    images, known = data.evaluation_loader(split), data.fingerprint
+    state = real_state(images, extractor, measures, split=split, seed=seed, fingerprint=known, device=model.device)
+    options: dict[str, Any] = {"num_samples": num_samples, "split": split, "seed": seed, "batch_size": batch_size}
+    return compare(model, state, extractor, measures, **options)
+
+
+def _of_translations(
+    model: Any,
+    data: ImageData,
+    extractor: FeatureExtractor | None,
+    metrics: list[str] | None,
+    split: str,
+    seed: int,
+    checkpoint: Mapping[str, Any],
+) -> dict[str, float]:
+    from pl_genmodels.callbacks.translation_quality import domains_of, quality_from_checkpoint, readers_for
+    from pl_genmodels.metrics import InceptionV3, TranslationMetrics
+
+    if not isinstance(data, PairData):
+        raise ValueError(f"data: got {type(data).__name__}, allowed for translations are data of two domains")
+    for domain in ("source", "target"):
+        wanted, got = getattr(model, f"{domain}_shape"), getattr(data, f"{domain}_shape")
+        if wanted[0] != got[0]:
+            raise ValueError(f"data: the {domain} has {got[0]} channels, the {domain} of the model has {wanted[0]}")
+    pictures = len(model.image_shape) == 3
+    if extractor is None and pictures:
+        protocol = quality_from_checkpoint(checkpoint)
+        spec = None if protocol is None else protocol["extractor"]
+        extractor = InceptionV3() if spec is None else build(spec, FeatureExtractor)
+    measure = TranslationMetrics(extractor, metrics or ["fid", "kid"], data.paired, readers_for(data), seed)
+    return measure(model, data.evaluation_loader(split), domains_of(data, split), split)
+
+
+def build(spec: Any, kind: type) -> Any:
+    """An object from its plain form, if it is of that kind and its module is known already."""
+    module = str(spec.get("class_path", "")).rpartition(".")[0]
+    if module not in sys.modules:
+        raise ValueError(f"class_path: the checkpoint names {spec.get('class_path')!r}, which is not imported")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--object", type=kind)
+    return parser.instantiate_classes(parser.parse_object({"object": spec})).object
+
+
+def require_pictures(shape: ImageShape | None, verb: str) -> ImageShape:
+    """The shape of pictures.
+
+    Raises:
+        ValueError: If it is another.
+    """
+    if shape is None or len(shape) != 3:
+        raise ValueError(f"{verb}: the model makes samples of shape {shape}, allowed are pictures")
+    return shape
+
+
+def parent_made(path: Path) -> Path:
+    """The path, with the folder that it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
