@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +38,7 @@ def translate(
     overlap: int = 64,
     dropout: float | None = None,
     seed: int = 0,
-    num_threads: int = 2,
+    num_threads: int | None = None,
     device: str = "auto",
 ) -> None:
     """Translate a picture, or all pictures of a folder, of any size.
@@ -55,10 +56,11 @@ def translate(
         overlap: Pixels that neighbouring tiles share, where one passes into the other.
         dropout: Of `weights`: the network's noise; by default 0.5 in U-Nets and 0 in ResNets, as in that project.
         seed: Of the noise, where the model has some.
-        num_threads: Threads that read and write pictures meanwhile.
+        num_threads: Threads that read and write pictures meanwhile; as many as there are cores by default, up to 16.
         device: cpu, cuda, or auto for cuda where there is one.
     """
     check_tiles(tile, overlap)
+    num_threads = min(os.cpu_count() or 1, 16) if num_threads is None else num_threads
     for name, value in (("batch_size", batch_size), ("num_threads", num_threads)):
         if value < 1:
             raise ValueError(f"{name}: got {value}, allowed is 1 or more")
