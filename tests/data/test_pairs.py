@@ -95,6 +95,7 @@ def test_an_epoch_has_each_source_once_and_targets_equally_often(num_sources, nu
         assert sorted(sources) == list(range(num_sources))
         counts = torch.tensor(targets).bincount(minlength=num_targets)
         assert counts.max() - counts.min() <= 1
+    assert len({tuple(target for _, target in epoch) for epoch in epochs}) == 4
     partners = {target for epoch in epochs for source, target in epoch if source == 3}
     assert len(partners) > 2
 
