@@ -72,8 +72,7 @@ class DigitsToColour(PairData):
         Returns:
             `source` and `target` uint8 (N, C, size, size), and for pairs `label` int64 (N,).
         """
-        digits = self._digits.load(split).tensors
-        images, labels = digits["image"], digits["label"]  # white on black, sorted by class
+        images, labels = self._white_on_black(split)
         name = f"DigitsToColour {split}"
         swap = self.direction == "BtoA"
         if split == "train":
@@ -96,11 +95,18 @@ class DigitsToColour(PairData):
         Returns:
             `image` uint8 (N, C, size, size) and `label` int64 (N,); digits in colour twice, on different patches.
         """
-        digits = self._digits.load(split).tensors
-        images, labels = digits["image"], digits["label"]
+        images, labels = self._white_on_black(split)
         if (domain == "source") == (self.direction == "AtoB"):
             return TensorSet({"image": self._black_on_white(images), "label": labels})
         return TensorSet({"image": self._in_colour(images.repeat(2, 1, 1, 1), split), "label": labels.repeat(2)})
+
+    def _white_on_black(self, split: str) -> tuple[Tensor, Tensor]:
+        """Digits and labels; for training sorted by class, so that every second one is half of each class."""
+        digits = self._digits.load(split).tensors
+        if split == "train":
+            return digits["image"], digits["label"]
+        order = torch.randperm(len(digits["label"]), generator=torch.Generator().manual_seed(stable_seed(split)))
+        return digits["image"][order], digits["label"][order]
 
     def _black_on_white(self, digits: Tensor) -> Tensor:
         channels = (self.source_shape if self.direction == "AtoB" else self.target_shape)[0]
