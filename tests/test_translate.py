@@ -333,6 +333,14 @@ def test_what_is_wrong_is_one_sentence(checkpoints, tmp_path, capsys):
     )
 
 
+def test_a_checkpoint_of_other_channels_is_refused(checkpoints):
+    checkpoint = torch.load(checkpoints["cyclegan"], weights_only=True)
+    sentence = r"the checkpoint's source_shape is \(3, 16, 16\), here it is \(1, 16, 16\), allowed is the same number"
+    with pytest.raises(ValueError, match=sentence):
+        cyclegan((1, 16, 16), identity_weight=0.0).on_load_checkpoint(checkpoint)
+    cyclegan((3, 32, 32), (3, 32, 32)).on_load_checkpoint(checkpoint)
+
+
 def test_verbs_that_a_translation_has_not_name_those_that_it_has(checkpoints, capsys):
     said = fails(capsys, "sample", "--ckpt_path", checkpoints["cyclegan"])
     assert "of a CycleGAN, which needs an input to work on; allowed for it are translate, evaluate and export" in said

@@ -147,6 +147,13 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         saved = checkpoint.get("hyper_parameters", {}).get("_class_path")
         if saved is not None and saved != import_path(type(self)):
             raise ValueError(f"ckpt_path: the checkpoint holds a {saved}, allowed here is a {import_path(type(self))}")
+        for name in self.shape_keys:
+            theirs, ours = checkpoint.get("hyper_parameters", {}).get(name), getattr(self, name)
+            if theirs and ours and theirs[0] != ours[0]:  # height and width are free where all is convolutions
+                raise ValueError(
+                    f"ckpt_path: the checkpoint's {name} is {tuple(theirs)}, here it is {tuple(ours)}, allowed is the "
+                    "same number of channels"
+                )
         for name, value in checkpoint.get(CHECKPOINT_KEY, {}).items():
             if name in self.progress():
                 setattr(self, name, value)
