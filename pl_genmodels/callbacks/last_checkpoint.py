@@ -15,6 +15,7 @@ import torch.distributed as dist
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -27,7 +28,9 @@ class LastCheckpoint(Checkpoint):
 
     Ctrl-C and SIGTERM, at any rank, finish the batch at hand first (one more with several ranks, which stop together),
     so that the file holds a whole round and resuming is exact; a second Ctrl-C stops at once. The signal on which SLURM
-    jobs are queued again waits for the end of the batch too. Lightning's ModelCheckpoint(train_time_interval=...) never
+    jobs are queued again waits for the end of the batch too. Where validation or the end of an epoch follows a batch,
+    the file is written after that: a run resumed from in between would leave them out. An interrupt waits as long, but
+    a file is there at once. Lightning's ModelCheckpoint(train_time_interval=...) never
     fires for models with several optimisers; this interval counts updates of the generator.
 
     Args:
@@ -44,6 +47,8 @@ class LastCheckpoint(Checkpoint):
         self.path: Path | None = None
         self._saved_step = 0
         self._saved_batch = -1
+        self._due = False  # as soon as validation and the end of the epoch are over
+        self._leaving = 0  # the signal on which all ranks agreed to leave
         self._asked = 0  # the signal that this process got
         self._vote: _Vote | None = None
         self._requeued = False
@@ -58,6 +63,7 @@ class LastCheckpoint(Checkpoint):
         """Listen for signals, and keep Lightning from exchanging them between ranks in the middle of a batch."""
         self._saved_step, self._saved_batch = trainer.global_step, -1
         self._asked, self._vote, self._requeued = 0, None, False
+        self._due, self._leaving = False, 0
         if threading.current_thread() is threading.main_thread():
             for signum in _signals(trainer):
                 self._handlers[signum] = signal.signal(signum, self._note)
@@ -69,17 +75,43 @@ class LastCheckpoint(Checkpoint):
             raise KeyboardInterrupt
         self._asked = max(self._asked, signum)
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Leave when asked to: by now loggers have what belongs to the batch before."""
+        if self._leaving:
+            rank_zero_info(f"\nInterrupted. Checkpoint: {self.path}\nResume with: fit ... --ckpt_path {self.path}")
+            raise SIGTERMException(128 + signal.SIGTERM) if self._leaving == signal.SIGTERM else KeyboardInterrupt
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Save at the interval; save and leave when asked to."""
+        """Save at the interval, and before leaving."""
         asked = self._asked_of_any(trainer)
         if asked not in (0, signal.SIGINT, signal.SIGTERM):
             self._requeue(asked)
             asked = 0
-        if asked or trainer.global_step - self._saved_step >= self.every_n_train_steps:
+        self._leaving = asked
+        self._due |= bool(asked) or trainer.global_step - self._saved_step >= self.every_n_train_steps
+        loop = trainer.fit_loop.epoch_loop
+        if loop._num_ready_batches_reached() or loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # type: ignore
+            if asked:  # should nobody wait for what follows
+                self._save(trainer)
+        else:
+            self._save_if_due(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """What was due before validation."""
+        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if fitting and not trainer.fit_loop.epoch_loop._num_ready_batches_reached():
+            self._save_if_due(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """What was due before the end of the epoch."""
+        self._save_if_due(trainer)
+
+    def _save_if_due(self, trainer: Trainer) -> None:
+        if trainer.world_size == 1 and self._asked in (signal.SIGINT, signal.SIGTERM):  # meanwhile
+            self._leaving = self._asked
+        if self._due or self._leaving:
             self._save(trainer)
-        if asked:
-            rank_zero_info(f"\nInterrupted. Checkpoint: {self.path}\nResume with: fit ... --ckpt_path {self.path}")
-            raise SIGTERMException(128 + asked) if asked == signal.SIGTERM else KeyboardInterrupt
+            self._due = False
 
     def _asked_of_any(self, trainer: Trainer) -> int:
         """The signal that this process got; of several ranks, any one's as of the batch before."""
