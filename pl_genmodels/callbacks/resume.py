@@ -37,11 +37,6 @@ class ExactResume(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Restore; everything that draws random numbers on the way here (initial weights, sanity check) is over."""
-        loop = trainer.fit_loop
-        if loop.restarted_mid_epoch and loop.epoch_progress.current.processed == loop.epoch_progress.current.started:
-            # saved after an epoch's last batch: Lightning would begin the next epoch without counting it, and a
-            # checkpoint of that epoch would not restore the loader's position
-            loop.reset_restart_stage()
         states, self._states = self._states, None
         if states is not None and len(states) == trainer.world_size:
             _restore(states[trainer.global_rank])

@@ -171,6 +171,12 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         """From here on a checkpoint that cannot be written is a warning, since another one follows."""
         self.finite.clear()
         self._be_lenient(True)
+        loop = self.trainer.fit_loop
+        epochs: Any = loop.epoch_progress.current
+        if loop.restarted_mid_epoch and epochs.processed == epochs.started:
+            # saved after an epoch's last batch: Lightning would begin the next epoch without counting it, and a
+            # checkpoint of that epoch would not restore the loader's position
+            loop.reset_restart_stage()
 
     def on_validation_start(self) -> None:
         """Do not judge what is broken."""
