@@ -103,3 +103,33 @@ def vae_step(model):
         optimizer.step()
 
     return step
+
+
+def cyclegan_step(model):
+    """The same step as `CycleGAN`'s: translations and identities in one call, pools, all networks instance-normed."""
+    forth, back = model.generator["AtoB"], model.generator["BtoA"]
+    judges, pools = model.discriminator, model.pool
+    of_discriminators, of_generators = model.configure_optimizers()[0]
+
+    def discriminator_loss(judge, real, fake):
+        on_real, on_fake = judge(torch.cat([real, fake])).chunk(2)
+        return 0.5 * ((on_real - 1) ** 2).mean() + 0.5 * (on_fake**2).mean()
+
+    def step(source, target):
+        fake_target, same_target = forth(torch.cat([source, target])).chunk(2)
+        fake_source, same_source = back(torch.cat([target, source])).chunk(2)
+        of_discriminators.zero_grad()
+        loss = discriminator_loss(judges["A"], source, pools["source"](fake_source.detach()))
+        loss = loss + discriminator_loss(judges["B"], target, pools["target"](fake_target.detach()))
+        loss.backward()
+        of_discriminators.step()
+        judges.requires_grad_(False)
+        of_generators.zero_grad()
+        loss = ((judges["A"](fake_source) - 1) ** 2).mean() + ((judges["B"](fake_target) - 1) ** 2).mean()
+        loss = loss + 10 * ((back(fake_target) - source).abs().mean() + (forth(fake_source) - target).abs().mean())
+        loss = loss + 5 * ((same_source - source).abs().mean() + (same_target - target).abs().mean())
+        loss.backward()
+        of_generators.step()
+        judges.requires_grad_(True)
+
+    return step

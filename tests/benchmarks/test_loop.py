@@ -10,9 +10,10 @@ import torch
 from pl_genmodels.models.gan.dcgan import DCGAN
 from pl_genmodels.models.gan.gan import GAN
 from pl_genmodels.models.gan.wgan_gp import WGANGP
+from pl_genmodels.models.translation.cyclegan import CycleGAN
 from pl_genmodels.models.vae.vae import VAE
-from pl_genmodels.networks import DCGANDiscriminator, DCGANGenerator
-from tests.benchmarks.loops import gan_step, vae_step, wgan_gp_step
+from pl_genmodels.networks import DCGANDiscriminator, DCGANGenerator, ResNetTranslator
+from tests.benchmarks.loops import cyclegan_step, gan_step, vae_step, wgan_gp_step
 from tests.benchmarks.timing import loop_ratio
 
 CHANNELS = 32
@@ -26,11 +27,16 @@ def dcgan(image_shape, model=DCGAN, **options):
     )
 
 
+def cyclegan(image_shape):
+    return CycleGAN(image_shape, image_shape, generator=partial(ResNetTranslator, num_blocks=6))
+
+
 CASES = {  # model, shape, batch size, bare step, steps a round, rounds, bound
     "points": (GAN, (2,), 256, gan_step, 50, 12, 1.5),
     "dcgan-32": (dcgan, (1, 32, 32), 64, gan_step, 6, 12, 1.05),
     "dcgan-64": (dcgan, (3, 64, 64), 64, gan_step, 2, 12, 1.03),
     "wgan_gp-32": (partial(dcgan, model=WGANGP, batch_norm=False), (1, 32, 32), 64, wgan_gp_step, 5, 10, 1.05),
+    "cyclegan-64": (cyclegan, (3, 64, 64), 1, cyclegan_step, 2, 8, 1.05),
     "vae": (VAE, (1, 28, 28), 128, vae_step, 50, 12, 1.5),
 }
 
@@ -41,10 +47,12 @@ def test_the_loop_costs_little_beyond_the_step(name, tmp_path, device, measured)
     model, shape, batch_size, bare_step, steps, rounds, bound = CASES[name]
     ours, bare = (model(shape).to(device) for _ in range(2))
 
+    paired = isinstance(ours, CycleGAN)
+
     def images():
         return torch.rand(batch_size, *shape) * 2 - 1
 
-    ratio = loop_ratio(ours, bare_step(bare), images, tmp_path, device, rounds, steps)
+    ratio = loop_ratio(ours, bare_step(bare), images, tmp_path, device, rounds, steps, ours.batch_keys[: 1 + paired])
     setting = f"{'x'.join(map(str, shape))}, batch {batch_size}"
     row = measured(f"loop/{name}", "step", "bare PyTorch", ratio, f"<= {bound}", unit="time", setting=setting)
     assert row.holds

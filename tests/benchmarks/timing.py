@@ -48,18 +48,18 @@ class Alternate(Callback):
         start = now(self.device)
         if self.since is not None:  # everything that the loop did since the other step
             self.ours.append(start - self.since)
-        self.step(batch["image"])
+        self.step(*batch.values())
         self.since = now(self.device)
         self.theirs.append(self.since - start)
 
 
-def loop_ratio(model, step, images, tmp_path, device, rounds, steps_a_round=1, **options):
+def loop_ratio(model, step, images, tmp_path, device, rounds, steps_a_round=1, keys=("image",), **options):
     """Time of a module in its Trainer over that of another step, alternating batch by batch: medians over rounds.
 
-    `images()` makes a batch of real images; `step` takes it. One more round before the others warms up.
+    `images()` makes a batch for each of the keys; `step` takes them. One more round before the others warms up.
     """
     alternate = Alternate(step, device)
-    batches = ({"image": images().to(device)} for _ in range((rounds + 1) * steps_a_round + 1))
+    batches = ({key: images().to(device) for key in keys} for _ in range((rounds + 1) * steps_a_round + 1))
     fit(model, batches, tmp_path, device, callbacks=[alternate], **options)
 
     def of_a_round(times):
