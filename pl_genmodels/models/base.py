@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, cast
 
@@ -14,7 +14,6 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from typing_extensions import Self
 
@@ -22,6 +21,7 @@ from pl_genmodels.models.checkpoint_files import CHECKPOINT_FORMAT, CHECKPOINT_K
 from pl_genmodels.models.compilation import compile_networks
 from pl_genmodels.models.engine import every_rank_local_state, restore_rank_local
 from pl_genmodels.models.finite import FiniteRecord, require_finite
+from pl_genmodels.models.first_batch import check_range, shapes_of_first_batch
 from pl_genmodels.models.ranks import EqualEpochs
 from pl_genmodels.models.sharding import ShardedRun, agree_on_buffers, is_sharded, require_data_parallel, shard
 from pl_genmodels.specs import Recorded, import_path, to_spec
@@ -99,7 +99,7 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         if self.is_built:
             return
         if not self.knows_shapes:
-            self._take_shapes(_shapes_of_first_batch(self))
+            self._take_shapes(shapes_of_first_batch(self._trainer, self.shape_keys, self.batch_keys))
         self.build(cast(ImageShape, self.image_shape))
 
     def _take_shapes(self, shapes: Mapping[str, Any]) -> None:
@@ -306,7 +306,7 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         """Advance `images_seen` by a batch like this one on every rank; look at the range of the run's first images."""
         images = batch[self.batch_keys[0]]
         if self.images_seen == 0:
-            _check_range(images)
+            check_range(images)
         self.images_seen += len(images) * self.trainer.world_size
 
 
@@ -334,31 +334,3 @@ class SamplingModule(GenerativeModule):
 def _add_progress(module: GenerativeModule, state: dict[str, Any], prefix: str, metadata: Any) -> None:
     shapes = {name: list(getattr(module, name)) for name in module.shape_keys}
     state[CHECKPOINT_KEY] = {"format": CHECKPOINT_FORMAT, **shapes, **module.progress()}
-
-
-def _shapes_of_first_batch(module: GenerativeModule) -> dict[str, ImageShape]:
-    """Shapes of one training sample by argument, without touching the random state."""
-    trainer, names = module._trainer, module.shape_keys
-    if trainer is None:
-        raise ValueError(f"{', '.join(names)}: not given; pass it, e.g. (1, 32, 32), or fit the model first")
-    data = getattr(trainer, "datamodule", None)
-    known = {name: tuple(shape) for name in names if (shape := getattr(data, name, None))}
-    if len(known) == len(names):
-        return known
-    loader = data.train_dataloader() if data is not None else trainer.fit_loop._data_source.instance
-    with torch.random.fork_rng():
-        batch = as_batch(next(iter(cast(Iterable, loader))), module.batch_keys)
-    first = module.batch_keys[0]
-    return {name: tuple(batch[key if key in batch else first].shape[1:]) for name, key in names.items()}
-
-
-def _check_range(images: Tensor) -> None:
-    if not images.is_floating_point():
-        raise ValueError(f"batch: got images of {images.dtype}, allowed are floats, for pictures in [-1, 1]")
-    if images.ndim < 4:
-        return
-    low, high = (float(value) for value in images.aminmax())
-    if (low >= 0 and high > 0.5) or high > 1.5:
-        rank_zero_warn(
-            f"The first batch lies in [{low:.3g}, {high:.3g}]; models of this package expect images in [-1, 1]."
-        )

@@ -1,0 +1,59 @@
+"""What the first batch of a run tells: the shapes of the samples, and whether their range is the package's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from pl_genmodels.types import ImageShape, as_batch
+
+
+def shapes_of_first_batch(
+    trainer: Trainer | None, names: Mapping[str, str], batch_keys: Sequence[str]
+) -> dict[str, ImageShape]:
+    """Shapes of one training sample, without touching the random state.
+
+    Args:
+        trainer: Of the run, whose data module may know the shapes already.
+        names: Arguments that are shapes, each with the entry of a batch whose shape it is.
+        batch_keys: Names of the entries of a tuple.
+
+    Returns:
+        Shapes by argument.
+
+    Raises:
+        ValueError: If there is no trainer, and thus no data.
+    """
+    if trainer is None:
+        raise ValueError(f"{', '.join(names)}: not given; pass it, e.g. (1, 32, 32), or fit the model first")
+    data = getattr(trainer, "datamodule", None)
+    known = {name: tuple(shape) for name in names if (shape := getattr(data, name, None))}
+    if len(known) == len(names):
+        return known
+    loader = data.train_dataloader() if data is not None else trainer.fit_loop._data_source.instance
+    with torch.random.fork_rng():
+        batch = as_batch(next(iter(cast(Iterable, loader))), batch_keys)
+    first = batch_keys[0]
+    return {name: tuple(batch[key if key in batch else first].shape[1:]) for name, key in names.items()}
+
+
+def check_range(images: Tensor) -> None:
+    """Warn of pictures that do not look like [-1, 1].
+
+    Raises:
+        ValueError: If they are not floats.
+    """
+    if not images.is_floating_point():
+        raise ValueError(f"batch: got images of {images.dtype}, allowed are floats, for pictures in [-1, 1]")
+    if images.ndim < 4:
+        return
+    low, high = (float(value) for value in images.aminmax())
+    if (low >= 0 and high > 0.5) or high > 1.5:
+        rank_zero_warn(
+            f"The first batch lies in [{low:.3g}, {high:.3g}]; models of this package expect images in [-1, 1]."
+        )
