@@ -141,13 +141,15 @@ class LastCheckpoint(Checkpoint):
         vars(trainer.fit_loop.epoch_loop).pop("_broadcast_sigterm_tensor", None)
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Say how to go on after another process's end; Lightning gives the signals back."""
+        """Say how to go on after a failure or another process's end; Lightning gives the signals back."""
         vars(trainer.fit_loop.epoch_loop).pop("_broadcast_sigterm_tensor", None)
         if names_lost_rank(exception) and self.path is not None:
             there = self.path.exists()
             resume = f"resume with: fit ... --ckpt_path {self.path}" if there else "there is no checkpoint yet"
             reason = f"rank {trainer.global_rank}: {LOST_RANK} (its own message tells why; none if it was killed)"
             exception.args = (f"{reason}; {resume}", *exception.args)
+        elif isinstance(exception, Exception) and self.path is not None and self.path.exists():
+            rank_zero_info(f"Checkpoint: {self.path}\nResume with: fit ... --ckpt_path {self.path}")
 
     def _save(self, trainer: Trainer) -> None:
         assert self.path is not None

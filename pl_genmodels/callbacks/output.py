@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
+from pl_genmodels.models.checkpoint_files import CheckpointError, readable_checkpoints
 from pl_genmodels.models.sharding import gathered
 
 
@@ -29,6 +30,22 @@ def own_run_folder(trainer: Trainer) -> Path:
         return Path(trainer.default_root_dir)
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
     return Path(logger.save_dir) / str(logger.name) / version
+
+
+def newest_checkpoint(trainer: Trainer) -> Path:
+    """The newest checkpoint that can be read, of this run or of those before it in the same folder.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    folder = own_run_folder(trainer)
+    folders = [folder, *folder.parent.glob("*/")] if trainer.loggers else [folder]
+    files = {file for each in folders for file in (each / "checkpoints").glob("*.ckpt")}
+    for path, _ in readable_checkpoints(files, "meta"):
+        return path
+    raise CheckpointError(
+        f"ckpt_path: got 'last', but there is no checkpoint in {folder.parent if trainer.loggers else folder}"
+    )
 
 
 def log_picture(trainer: Trainer, module: Any, key: str, picture: Image.Image) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
+
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pl_genmodels.cli.errors import fail, sentence_for
 from pl_genmodels.cli.lightning import GenerativeCLI
@@ -32,7 +35,9 @@ def _quieten() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line; a user's mistake ends in one sentence and exit status 1 or 2.
+    """Run the command line.
+
+    A user's mistake ends in one sentence and exit status 1 or 2, Ctrl-C in 130 and SIGTERM in 143.
 
     Args:
         args: Arguments after the program's name; those of the process by default.
@@ -44,6 +49,12 @@ def main(args: Sequence[str] | None = None) -> None:
             run_verb(arguments[0], arguments[1:])
         else:
             GenerativeCLI(args)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)
+    except SystemExit as end:  # Lightning's answer to Ctrl-C
+        sys.exit(128 + signal.SIGINT if isinstance(end.__context__, KeyboardInterrupt) else end.code)
     except Exception as error:
         sentence = sentence_for(error)
         if sentence is None or os.environ.get("PL_GENMODELS_TRACEBACK"):

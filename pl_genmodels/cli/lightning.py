@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, P
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
-from pl_genmodels.callbacks.output import own_run_folder
+from pl_genmodels.callbacks.output import newest_checkpoint, own_run_folder
 from pl_genmodels.catalogue import systems
 from pl_genmodels.cli.errors import Parser
 from pl_genmodels.cli.verbs import VERBS
@@ -86,6 +86,8 @@ class GenerativeCLI(LightningCLI):
         """Look at the checkpoint before anything is built; let it fill in what was not given, except on fit."""
         options = self.config.get(self.config.get("subcommand", ""), {})
         path = options.get("ckpt_path")
+        if path == "last" and options.get("model") is None:
+            raise ValueError("ckpt_path: got 'last', allowed without a config or --model, which say whose, is a file")
         if not path or path in ("last", "best", "hpc", "registry"):
             return
         from pl_genmodels.checkpoints import model_class, read_checkpoint
@@ -103,6 +105,13 @@ class GenerativeCLI(LightningCLI):
                 given[key] = {"class_path": class_path, "init_args": arguments}
         if given:
             self.config = self.parser.parse_object({self.config.subcommand: given}, self.config)
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """Take `--ckpt_path last` for the newest checkpoint of this system's runs that can be read."""
+        arguments = super()._prepare_subcommand_kwargs(subcommand)
+        if arguments.get("ckpt_path") == "last":
+            arguments["ckpt_path"] = str(newest_checkpoint(self.trainer))
+        return arguments
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add what every run should have and the user did not configure."""

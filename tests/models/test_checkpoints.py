@@ -16,7 +16,7 @@ import pl_genmodels
 from pl_genmodels.callbacks import GeneratorEMA
 from pl_genmodels.checkpoints import CheckpointError, read_checkpoint
 from pl_genmodels.losses import R1, LeastSquares, SpectralNorm
-from pl_genmodels.models.checkpoint_files import CHECKPOINT_FORMAT
+from pl_genmodels.models.checkpoint_files import CHECKPOINT_FORMAT, UPGRADES
 from pl_genmodels.models.gan.gan import GAN
 from pl_genmodels.models.gan.lsgan import LSGAN
 from pl_genmodels.models.gan.r3gan import R3GAN
@@ -294,4 +294,43 @@ def test_a_part_that_would_run_a_program(key, part, good, tmp_path):
     popen = {"class_path": "subprocess.Popen", "init_args": {"args": ["touch", str(sprung)]}}
     spec = popen if part == "class" else "subprocess.call"
     assert_refused(rewritten(good, tmp_path / "part.ckpt", lambda c: c["hyper_parameters"].update({key: spec})), "part")
+    assert not sprung.exists()
+
+
+def test_an_older_format_is_upgraded_wherever_it_is_read(good, tmp_path, monkeypatch):
+    """Two steps back: renamed weights, a renamed counter and a renamed argument."""
+
+    def rename_weights(checkpoint):
+        weights = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {key.replace("decoder.", "generator."): value for key, value in weights.items()}
+
+    def rename_counter(checkpoint):
+        checkpoint["pl_genmodels"]["images_seen"] = checkpoint["pl_genmodels"].pop("seen")
+        checkpoint["hyper_parameters"]["generator"] = checkpoint["hyper_parameters"].pop("decoder")
+
+    def age(checkpoint):
+        own = checkpoint["pl_genmodels"]
+        own.update(format=CHECKPOINT_FORMAT - 2, seen=own.pop("images_seen"))
+        checkpoint["hyper_parameters"]["decoder"] = checkpoint["hyper_parameters"].pop("generator")
+        weights = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {key.replace("generator.", "decoder."): value for key, value in weights.items()}
+
+    old = rewritten(good, tmp_path / "old.ckpt", age)
+    assert_refused(old, f"has format {CHECKPOINT_FORMAT - 2}, which this version cannot read")
+    monkeypatch.setitem(UPGRADES, CHECKPOINT_FORMAT - 2, rename_weights)
+    assert_refused(old, "which this version cannot read")
+    monkeypatch.setitem(UPGRADES, CHECKPOINT_FORMAT - 1, rename_counter)
+    wanted, again, model = pl_genmodels.load(good), pl_genmodels.load(old), gan(SHAPE)
+    assert torch.equal(again.sample(3, seed=1), wanted.sample(3, seed=1))
+    assert again.images_seen == wanted.images_seen == 16
+    runner = fit(model, loader(2, SHAPE), tmp_path, max_epochs=2, ckpt_path=old)
+    assert (runner.global_step, model.images_seen) == (4, 32)
+
+
+def test_no_code_runs_even_when_it_is_asked_for(good, tmp_path):
+    """`weights_only=False` of Trainer.fit is not passed on."""
+    sprung, path = tmp_path / "sprung", tmp_path / "trap.ckpt"
+    torch.save({**torch.load(good, weights_only=True), "extra": Trap(sprung)}, path)
+    with pytest.raises(CheckpointError, match="was not loaded"):
+        trainer(tmp_path, max_epochs=2).fit(gan(SHAPE), loader(2, SHAPE), ckpt_path=path, weights_only=False)
     assert not sprung.exists()
