@@ -226,14 +226,28 @@ def play(rank, cases, folder, meeting):
     for case in cases:
         try:
             ddp = case.train(folder, rank, RANKS, strategy="ddp")
-            sharded, wrong = case.train_sharded(folder, rank)
+            trainable = any(p.requires_grad for p in case.built.model.parameters())
+            sharded, wrong, refused = {}, {}, ""
+            try:
+                sharded, wrong = case.train_sharded(folder, rank)
+            except ValueError as error:
+                if trainable:
+                    raise
+                refused = str(error)
         except BaseException:
             note_failure(folder, case.name, f"rank {rank}")
             os._exit(1)  # the other one must not wait for it
         leave(
             folder,
             f"{case.name}.rank{rank}",
-            {"ddp": ddp.state, "first_draw": ddp.first_draw, "sharded": sharded, "wrong": wrong},
+            {
+                "ddp": ddp.state,
+                "first_draw": ddp.first_draw,
+                "trainable": trainable,
+                "sharded": sharded,
+                "wrong": wrong,
+                "refused": refused,
+            },
         )
     os._exit(0)
 
@@ -263,7 +277,9 @@ def run(folder, names):
         try:
             state, guessed, _, idle = case.train(folder)
             others = [case.train(folder, interleaved=True).state] if guessed else []
-            start = {f"model/{key}": value for key, value in case.built.model.named_parameters()}
+            model = case.built.model
+            values = dict(model.named_parameters()) or dict(model.named_buffers())
+            start = {f"model/{key}": value for key, value in values.items()}
             leave(folder, f"{case.name}.one", [start, sorted(idle), state, *others])
         except Exception:
             note_failure(folder, case.name, "one process")
