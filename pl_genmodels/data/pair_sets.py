@@ -36,6 +36,9 @@ class DigitsToColour(PairData):
         size: Height and width, one of 8, 16, 32, 64.
         source_channels: Of the black and white digits, 3 (as RGB) or 1.
         patches_per_digit: Training targets made of each digit of their half.
+        brightness: Patches are scaled into [brightness, 255] first. At 0, MNIST-M's recipe, the pen is darker than its
+            background here and lighter there, and nothing but the shape tells which is which; from 128 on it is darker
+            everywhere.
         direction: "AtoB" (to colour), or "BtoA" to exchange the domains.
         **kwargs: Of `PairData`; digits are not mirrored.
 
@@ -50,6 +53,7 @@ class DigitsToColour(PairData):
         size: int = 32,
         source_channels: int = 3,
         patches_per_digit: int = 4,
+        brightness: int = 0,
         direction: str = "AtoB",
         **kwargs: Any,
     ) -> None:
@@ -58,9 +62,11 @@ class DigitsToColour(PairData):
         shapes: list[ImageShape] = [check_picture(size, source_channels), check_picture(size, 3)]
         if patches_per_digit < 1:
             raise ValueError(f"patches_per_digit: got {patches_per_digit}, allowed is 1 or more")
+        if not 0 <= brightness <= 254:
+            raise ValueError(f"brightness: got {brightness}, allowed is 0 to 254")
         self.direction = check_direction(direction)
         self.source_shape, self.target_shape = shapes if direction == "AtoB" else shapes[::-1]
-        self.patches_per_digit = patches_per_digit
+        self.patches_per_digit, self.brightness = patches_per_digit, brightness
         self.save_hyperparameters()
 
     def load(self, split: str) -> TensorSet | UnpairedTensors:
@@ -113,8 +119,9 @@ class DigitsToColour(PairData):
         return with_channels(255 - digits, channels)
 
     def _in_colour(self, digits: Tensor, split: str) -> Tensor:
-        patches = self._patches(len(digits), split)
-        return (patches.short() - digits.short()).abs().to(torch.uint8)
+        patches = self._patches(len(digits), split).int()
+        patches = self.brightness + patches * (255 - self.brightness) // 255
+        return (patches - digits).abs().to(torch.uint8)
 
     def _patches(self, number: int, split: str) -> Tensor:
         """As many patches of the split's own parts of the photographs, in random order; uint8 (N, 3, size, size)."""

@@ -312,6 +312,16 @@ def test_digits_are_the_negative_of_their_patch_where_the_pen_went(monkeypatch):
     assert len(val["label"][:16].unique()) > 5  # a grid of the first ones shows several
 
 
+def test_a_bright_background_makes_the_pen_darker_everywhere():
+    dark, bright = (DigitsToColour(size=16, brightness=value).load("val").tensors for value in (0, 176))
+    pen, paper = dark["source"] == 0, dark["source"] == 255
+    assert bright["target"][pen].max() <= 255 - 176 < 176 <= bright["target"][paper].min()
+    patches = dark["target"][paper].int()
+    assert torch.equal(bright["target"][paper].int(), 176 + patches * 79 // 255)
+    with pytest.raises(ValueError, match="brightness: got 255, allowed is 0 to 254"):
+        DigitsToColour(brightness=255)
+
+
 def test_digits_train_unpaired_on_halves_that_share_no_digit(monkeypatch):
     data = DigitsToColour(size=8, patches_per_digit=2, source_channels=1)
     monkeypatch.setattr(data, "_patches", lambda number, split: torch.zeros(number, 3, 8, 8, dtype=torch.uint8))
