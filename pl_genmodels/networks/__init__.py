@@ -10,6 +10,7 @@ from pl_genmodels.networks.base import (
     Translator,
     UniformPrior,
 )
+from pl_genmodels.networks.convolutional import ConvDecoder, ConvEncoder
 from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from pl_genmodels.networks.mlp import MLPDecoder, MLPDiscriminator, MLPEncoder, MLPGenerator, MLPTranslator
 from pl_genmodels.networks.patches import PatchDiscriminator, PixelDiscriminator
@@ -18,6 +19,8 @@ from pl_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from pl_genmodels.networks.translators import ResNetTranslator, UNetTranslator
 
 __all__ = [
+    "ConvDecoder",
+    "ConvEncoder",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "Decoder",
