@@ -11,40 +11,17 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from lightning.pytorch.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import Self
 
+from pl_genmodels.layers.gathered import Gathered
 from pl_genmodels.models.latents import draw_latents
 from pl_genmodels.models.likelihood import LikelihoodModule
 from pl_genmodels.networks import NormalPrior
 from pl_genmodels.types import Batch, ImageShape, Terms, as_batch
 
 MAX_PAIRS = 1 << 22  # of an image and something it is compared with, at once
-
-
-class Gathered(nn.Module):
-    """Rows seen so far, which a checkpoint in the middle of an epoch holds."""
-
-    def __init__(self, length: int) -> None:
-        super().__init__()
-        self.length, self.parts = length, list[Tensor]()
-
-    def add(self, rows: Tensor) -> None:
-        """Keep rows, (B, length)."""
-        self.parts.append(rows)
-
-    def all(self) -> Tensor:
-        """Everything kept, (N, length)."""
-        return torch.cat([torch.zeros(0, self.length), *(part.cpu() for part in self.parts)])
-
-    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        if self.parts:
-            destination[f"{prefix}rows"] = self.all()
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        rows = state_dict.get(f"{prefix}rows")
-        self.parts = [] if rows is None else [rows.clone()]
 
 
 class FittedModule(LikelihoodModule):
