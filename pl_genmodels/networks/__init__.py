@@ -11,6 +11,7 @@ from pl_genmodels.networks.base import (
     UniformPrior,
 )
 from pl_genmodels.networks.convolutional import ConvDecoder, ConvEncoder
+from pl_genmodels.networks.coupled import CoupledDiscriminator, CoupledGenerator
 from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from pl_genmodels.networks.mlp import MLPDecoder, MLPDiscriminator, MLPEncoder, MLPGenerator, MLPTranslator
 from pl_genmodels.networks.patches import PatchDiscriminator, PixelDiscriminator
@@ -21,6 +22,8 @@ from pl_genmodels.networks.translators import ResNetTranslator, UNetTranslator
 __all__ = [
     "ConvDecoder",
     "ConvEncoder",
+    "CoupledDiscriminator",
+    "CoupledGenerator",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "Decoder",
