@@ -46,8 +46,9 @@ class AdversarialModule(GenerativeModule):
     """Players that take turns under manual optimisation.
 
     `players` names them in the order in which they play; the last one is the clock: one update of it is one
-    `global_step`. On every batch each other player makes one step; the clock plays on every `critic_steps`-th batch.
-    For each player a leaf writes `<player>_terms(batch, generated) -> Terms`, pure and without optimiser or backward.
+    `global_step`. On every batch each other player makes one step, unless `plays` says otherwise; the clock plays on
+    every `critic_steps`-th batch. For each player a leaf writes `<player>_terms(batch, generated) -> Terms`, pure and
+    without optimiser or backward.
 
     The Trainer's `accumulate_grad_batches` splits each batch into that many micro-batches within a player's turn, and
     `gradient_clip_val` clips each player's gradient after it has been averaged over ranks. Under plain `ddp` the
@@ -125,6 +126,10 @@ class AdversarialModule(GenerativeModule):
         """Steps of the clock's opponents before its update number `update`, counted from 0."""
         return self.critic_steps
 
+    def plays(self, player: str) -> bool:
+        """Whether an opponent of the clock takes its turn on this batch."""
+        return True
+
     def draw_for_clock(self, batch: Batch) -> Batch:
         """The batch of the clock's own turn when it does not share its opponents' samples."""
         return self.draw({name: value for name, value in batch.items() if name != "latent"})
@@ -153,7 +158,7 @@ class AdversarialModule(GenerativeModule):
         clock_plays = self.critic_turns >= self.critic_steps_at(self.generator_updates)
         shared = self.generate(batch) if clock_plays and self.shares_samples else None
         seen = None if shared is None else {name: value.detach() for name, value in shared.items()}
-        for player in critics:
+        for player in filter(self.plays, critics):
             with self.turn(player):
                 self.optimize(player, self._terms(player, batch, seen))
         if clock_plays:

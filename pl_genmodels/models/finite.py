@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import torch
@@ -22,13 +23,13 @@ class FiniteRecord:
     """Remembers on the device when a term was first not finite; nothing here waits for the device but `first`."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
+        self.names: dict[int, str] = {}  # by a number of the name alone: a resumed run may begin with another player
         self.clear()
 
     def clear(self) -> None:
         """Forget everything that was added."""
         self._values: list[Tensor] = []
-        self._rows: list[tuple[int, int, int]] = []  # images, step and name of each value
+        self._rows: list[tuple[int, int, int]] = []  # images, step and number of the name of each value
         self._found: Tensor | None = None  # () bool
         self._row: Tensor | None = None  # (1, 3) int64, the first of them
 
@@ -36,10 +37,10 @@ class FiniteRecord:
         """Keep a player's mean terms, each ()."""
         for term, mean in means.items():
             name = f"{player}/{term}"
-            if name not in self.names:
-                self.names.append(name)
+            number = zlib.crc32(name.encode())
+            self.names[number] = name
             self._values.append(mean.detach())
-            self._rows.append((images, step, self.names.index(name)))
+            self._rows.append((images, step, number))
         if len(self._values) >= FOLD_AFTER:
             self._fold()
 
@@ -61,8 +62,8 @@ class FiniteRecord:
             self._fold()
         if self._found is None or self._row is None or not bool(self._found):
             return None
-        images, step, name = self._row[0].tolist()
-        return images, step, self.names[name]
+        images, step, number = self._row[0].tolist()
+        return images, step, self.names[number]
 
 
 def require_finite(module: Any, *, weights: bool = False) -> bool:

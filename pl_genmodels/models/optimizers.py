@@ -71,3 +71,36 @@ class WGANRMSprop(RMSprop):
 
     def __init__(self, params: ParamsT, lr: float = 5e-5, alpha: float = 0.99) -> None:
         super().__init__(params, lr=lr, alpha=alpha)
+
+
+class DiscoGANAdam(GANAdam):
+    """DCGAN's Adam with a little weight decay, as in DiscoGAN's code (Kim et al. 2017).
+
+    Args:
+        params: Parameters of one player.
+        lr: Learning rate.
+        betas: Decay of the first and second moment.
+        weight_decay: L2 penalty.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float = 2e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+        weight_decay: float = 1e-5,
+    ) -> None:
+        super().__init__(params, lr, betas, weight_decay)
+
+
+class DualGANRMSprop(WGANRMSprop):
+    """WGAN's RMSProp with a shorter memory, as DualGAN set it (Yi et al. 2017).
+
+    Args:
+        params: Parameters of one player.
+        lr: Learning rate.
+        alpha: Decay of the mean square.
+    """
+
+    def __init__(self, params: ParamsT, lr: float = 5e-5, alpha: float = 0.9) -> None:
+        super().__init__(params, lr, alpha)

@@ -17,7 +17,7 @@ from pl_genmodels.networks.mlp import MLPDecoder, MLPDiscriminator, MLPEncoder, 
 from pl_genmodels.networks.patches import PatchDiscriminator, PixelDiscriminator
 from pl_genmodels.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from pl_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
-from pl_genmodels.networks.translators import ResNetTranslator, UNetTranslator
+from pl_genmodels.networks.translators import EncoderDecoderTranslator, ResNetTranslator, UNetTranslator
 
 __all__ = [
     "ConvDecoder",
@@ -29,6 +29,7 @@ __all__ = [
     "Decoder",
     "Discriminator",
     "Encoder",
+    "EncoderDecoderTranslator",
     "Generator",
     "MLPDecoder",
     "MLPDiscriminator",

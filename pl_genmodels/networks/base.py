@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -44,9 +45,14 @@ class Discriminator(Recorded, nn.Module, ABC):
 
     Args:
         image_shape: Shape of one sample, (C, H, W) or (n,).
+
+    Attributes:
+        gives_features: Whether a call with `with_features=True` returns a pair: the logits, and the list of the hidden
+            layers' activations, (B, ...) each.
     """
 
     supplied = ("image_shape",)
+    gives_features: ClassVar[bool] = False
 
     def __init__(self, image_shape: ImageShape) -> None:
         super().__init__()
@@ -164,6 +170,16 @@ class UniformPrior(Prior):
         self, num_samples: int, latent_dim: int, generator: torch.Generator | None, device: torch.device
     ) -> Tensor:
         return torch.rand(num_samples, latent_dim, generator=generator, device=device).mul_(2).sub_(1).mul_(self.bound)
+
+
+def with_activations(layers: nn.Sequential, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """What layers make of a sample, and the values after each of their rectifiers."""
+    found = []
+    for layer in layers:
+        image = layer(image)
+        if isinstance(layer, (nn.ReLU, nn.LeakyReLU)):
+            found.append(image)
+    return image, found
 
 
 def require_picture(network: str, image_shape: ImageShape) -> tuple[int, int, int]:

@@ -5,9 +5,11 @@ Activations overwrite their input, which no backward pass needs: an eighth less 
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
-from pl_genmodels.networks.base import Discriminator, Generator
+from pl_genmodels.networks.base import Discriminator, Generator, with_activations
 from pl_genmodels.networks.sizes import num_doublings
 from pl_genmodels.types import ImageShape
 
@@ -63,6 +65,8 @@ class DCGANDiscriminator(Discriminator):
         batch_norm: Off for penalties on the gradient and for spectral normalisation; convolutions then have biases.
     """
 
+    gives_features = True
+
     def __init__(self, image_shape: ImageShape, channels: int = 64, batch_norm: bool = True) -> None:
         super().__init__(image_shape)
         stages = num_doublings("DCGANDiscriminator", image_shape, smallest=8)
@@ -77,5 +81,8 @@ class DCGANDiscriminator(Discriminator):
         layers.append(nn.Conv2d(width, 1, 4, 1, 0, bias=not batch_norm))
         self.layers = nn.Sequential(*layers).apply(init_weights)
 
-    def forward(self, image: Tensor) -> Tensor:  # noqa: D102
-        return self.layers(image).flatten()  # (B, 1, 1, 1) to (B,)
+    def forward(self, image: Tensor, with_features: bool = False) -> Any:  # noqa: D102
+        if not with_features:
+            return self.layers(image).flatten()  # (B, 1, 1, 1) to (B,)
+        logits, features = with_activations(self.layers, image)
+        return logits.flatten(), features

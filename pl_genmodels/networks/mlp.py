@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
 from pl_genmodels.layers.noise import NoiseDropout
-from pl_genmodels.networks.base import Decoder, Discriminator, Encoder, Generator, Translator
+from pl_genmodels.networks.base import Decoder, Discriminator, Encoder, Generator, Translator, with_activations
 from pl_genmodels.types import ImageShape
 
 
@@ -90,6 +91,8 @@ class MLPDiscriminator(Discriminator):
             5 to 20 restores its range.
     """
 
+    gives_features = True
+
     def __init__(
         self,
         image_shape: ImageShape,
@@ -106,8 +109,11 @@ class MLPDiscriminator(Discriminator):
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
         self.gain = gain
 
-    def forward(self, image: Tensor) -> Tensor:  # noqa: D102
-        return self.gain * self.layers(image.flatten(1)).squeeze(1)
+    def forward(self, image: Tensor, with_features: bool = False) -> Any:  # noqa: D102
+        if not with_features:
+            return self.gain * self.layers(image.flatten(1)).squeeze(1)
+        logits, features = with_activations(self.layers, image.flatten(1))
+        return self.gain * logits.squeeze(1), features
 
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}

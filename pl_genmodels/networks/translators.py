@@ -6,6 +6,8 @@ Modules are registered in the order of the authors' PyTorch code, and both kinds
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -88,6 +90,58 @@ class ResNetTranslator(Translator):
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, outputs, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers).apply(init_weights)
         self.multiple = 2**num_halvings
+
+    def convert(self, image: Tensor) -> Tensor:  # noqa: D102
+        return self.layers(image)
+
+
+class EncoderDecoderTranslator(Translator):
+    """4x4 convolutions of stride 2 down and up again, with batch normalisation (Kim et al. 2017, section 3.1).
+
+    With the defaults on RGB: 5,513,856 parameters, and 7,153,480 with a bottleneck of 100 features. No biases; no
+    normalisation at either end; tanh. Start: N(0, 0.02).
+
+    Args:
+        source_shape: Shape of one input, (C, H, W).
+        target_shape: Shape of one output, of the same height and width.
+        channels: Feature maps of the first layer, doubled at each of the next.
+        num_halvings: Convolutions of stride 2.
+        bottleneck: Features of every 4x4 window at the bottom, for 64x64 those of the whole picture; 0 for none.
+
+    Raises:
+        ValueError: For fewer than 2 halvings, channels that are not positive, a negative bottleneck or one that
+            pictures are too small for, or shapes of different sizes.
+    """
+
+    def __init__(
+        self,
+        source_shape: ImageShape,
+        target_shape: ImageShape,
+        channels: int = 64,
+        num_halvings: int = 4,
+        bottleneck: int = 0,
+    ) -> None:
+        super().__init__(source_shape, target_shape)
+        inputs, outputs = require_same_sides("EncoderDecoderTranslator", source_shape, target_shape)
+        for name, value, least in (("channels", channels, 1), ("num_halvings", num_halvings, 2)):
+            if value < least:
+                raise ValueError(f"{name}: got {value}, allowed is {least} or more")
+        if bottleneck < 0 or (bottleneck and min(source_shape[1:]) < 4 * 2**num_halvings):
+            raise ValueError(
+                f"bottleneck: got {bottleneck}, allowed is 0 or more, and 0 for sides below {4 * 2**num_halvings}"
+            )
+        widths = [channels * 2**level for level in range(num_halvings)]
+        layers: list[nn.Module] = [nn.Conv2d(inputs, channels, 4, 2, 1, bias=False), nn.LeakyReLU(0.2)]
+        for before, after in pairwise(widths):
+            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+        if bottleneck:
+            layers += [nn.Conv2d(widths[-1], bottleneck, 4, bias=False), nn.BatchNorm2d(bottleneck), nn.LeakyReLU(0.2)]
+            layers += [nn.ConvTranspose2d(bottleneck, widths[-1], 4, bias=False), nn.BatchNorm2d(widths[-1]), nn.ReLU()]
+        for before, after in pairwise(reversed(widths)):
+            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(channels, outputs, 4, 2, 1, bias=False), nn.Tanh()]
+        self.layers = nn.Sequential(*layers).apply(init_weights)
+        self.multiple = 2**num_halvings * (4 if bottleneck else 1)
 
     def convert(self, image: Tensor) -> Tensor:  # noqa: D102
         return self.layers(image)

@@ -217,7 +217,7 @@ def one_round(built, batch, precision, tmp_path):
     model.configure_model()
     terms, still, noting = {}, functools.partial(torch.optim.SGD, lr=0.0), Noting()
     if isinstance(model, AdversarialModule):
-        model.critic_steps_at = lambda update: 1
+        model.critic_steps_at, model.plays = (lambda update: 1), (lambda player: True)
         model.optimizer_factories, model.scheduler_factories = dict.fromkeys(model.players, still), {}
         makers = [f"{player}_terms" for player in model.players]
     else:

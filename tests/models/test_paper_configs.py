@@ -21,6 +21,8 @@ PARAMETERS = {
     "geometric_gan_cifar10": {"generator": 4_276_739, "discriminator": 1_053_824},
     "cyclegan_horse2zebra": {"generator": 2 * 11_378_179, "discriminator": 2 * 2_764_737},
     "pix2pix_facades": {"generator": 54_413_955, "discriminator": 2_768_705},
+    "discogan_handbags2shoes": {"generator": 2 * 5_513_856, "discriminator": 2 * 2_765_568},
+    "dualgan_facades": {"generator": 2 * 54_413_955, "discriminator": 2 * 2_765_633},
     "r3gan_cifar10": {"generator": 20_732_160, "discriminator": 20_683_776},
     "cogan_mnist": {"generator": 7_842_694, "discriminator": 427_593},
     "vae_mnist": {"encoder": 412_540, "decoder": 403_284},

@@ -18,6 +18,9 @@ from pl_genmodels.layers import (
     reflect,
 )
 from pl_genmodels.networks import (
+    DCGANDiscriminator,
+    EncoderDecoderTranslator,
+    MLPDiscriminator,
     MLPTranslator,
     PatchDiscriminator,
     PixelDiscriminator,
@@ -47,6 +50,8 @@ PUBLISHED = {
     "unet-256-colours": (translator(UNetTranslator, channels=1, outputs=2), 54_409_858),
     "unet-128": (translator(UNetTranslator, side=128), 41_828_995),
     "unet-128-instance": (translator(UNetTranslator, side=128, norm="instance"), 41_825_667),
+    "encoder-decoder": (translator(EncoderDecoderTranslator, side=64), 5_513_856),
+    "encoder-decoder-bottleneck": (translator(EncoderDecoderTranslator, side=64, bottleneck=100), 7_153_480),
     "unet-64": (translator(UNetTranslator, side=64), 29_244_035),
     "unet-32": (translator(UNetTranslator, side=32), 16_659_075),
     "patch-70-instance": (partial(PatchDiscriminator, RGB), 2_764_737),
@@ -123,6 +128,8 @@ def test_keys_are_those_of_the_authors_but_for_two_words():
 TRANSLATORS = {
     "resnet": partial(ResNetTranslator, channels=4, num_blocks=1),
     "resnet-batch": partial(ResNetTranslator, channels=4, num_blocks=1, norm="batch"),
+    "encoder-decoder": partial(EncoderDecoderTranslator, channels=4, num_halvings=3),
+    "encoder-decoder-bottleneck": partial(EncoderDecoderTranslator, channels=4, num_halvings=3, bottleneck=5),
     "unet": partial(UNetTranslator, channels=4, num_halvings=4, num_dropouts=0),
     "unet-instance": partial(UNetTranslator, channels=4, num_halvings=4, norm="instance", num_dropouts=0),
 }
@@ -166,6 +173,8 @@ def test_reflection_goes_back_and_forth():
         (partial(UNetTranslator, (3, 32, 32), (3, 32, 32), num_dropouts=4), "num_dropouts: got 4, allowed are 0 to 3"),
         (partial(ResNetTranslator, (3, 32, 32), (3, 32, 32), num_blocks=-1), "num_blocks: got -1"),
         (partial(ResNetTranslator, (3, 32, 32), (3, 32, 32), norm="layer"), "norm: got 'layer', allowed are instance"),
+        (partial(EncoderDecoderTranslator, (3, 8, 8), (3, 8, 8), num_halvings=1), "num_halvings: got 1, .* 2 or more"),
+        (partial(EncoderDecoderTranslator, (3, 32, 32), (3, 32, 32), bottleneck=9), "bottleneck: got 9, .* below 64"),
         (partial(PatchDiscriminator, (3, 16, 16)), "num_layers: got 3, .* at least 24"),
         (partial(PixelDiscriminator, (3, 16, 16), channels=0), "channels: got 0"),
         (partial(NoiseDropout, 1.0), "p: got 1.0"),
@@ -222,6 +231,19 @@ def test_the_unet_has_noise_where_the_paper_has():
     assert not torch.allclose(small(images), small(images), atol=1e-6)
     silent = UNetTranslator(square(3, 64), square(3, 64), channels=4, dropout=0.0).eval()
     assert torch.equal(silent(images), silent(images))
+
+
+@pytest.mark.parametrize(("make", "widths"), [(DCGANDiscriminator, [4, 8, 16]), (MLPDiscriminator, [256, 256])])
+def test_features_are_what_the_logits_are_made_of(make, widths):
+    network = (make(square(3, 32), channels=4) if make is DCGANDiscriminator else make(square(3, 32))).eval()
+    images = torch.randn(2, 3, 32, 32)
+    logits, features = network(images, with_features=True)
+    assert network.gives_features
+    assert torch.equal(logits, network(images))
+    assert [feature.shape[1] for feature in features] == widths
+    assert torch.equal(network.layers[-1](features[-1]).flatten(), logits)
+    first = nn.functional.leaky_relu(network.layers[0](images if features[0].ndim == 4 else images.flatten(1)), 0.2)
+    assert torch.equal(features[0], first)
 
 
 def test_points_pass_the_mlp():
