@@ -19,3 +19,12 @@ def pytest_configure(config):
 @pytest.fixture
 def configs():
     return ROOT / "configs"
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """Each test leaves the environment as it was: Lightning writes a rank into it, which a later `fit` would take."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)

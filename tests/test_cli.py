@@ -205,6 +205,17 @@ def test_a_mistake_is_one_sentence(arguments, parts, capsys, place):
         assert part in sentence
 
 
+def test_a_users_subclass_hides_no_class_from_the_choices(capsys, place):
+    from pl_genmodels.models.gan.lsgan import LSGAN
+
+    class Mine(LSGAN):
+        pass
+
+    sentence = fails(capsys, "fit", "--config", CONFIG, "--model", "LSGANN")
+    assert "did you mean 'LSGAN'" in sentence
+    assert "Mine" not in sentence
+
+
 def test_mistakes_outside_fit_are_one_sentence(capsys, last, tmp_path):
     cut = tmp_path / "cut.ckpt"
     with open(last, "rb") as file:

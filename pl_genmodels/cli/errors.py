@@ -159,8 +159,8 @@ def classes_for(key: str) -> list[str]:
     found, queue = set(), [kinds[key]] if key in kinds else []
     while queue:
         kind = queue.pop()
-        queue += kind.__subclasses__()
-        final = not kind.__subclasses__() and not inspect.isabstract(kind)
-        if final and kind.__module__.startswith("pl_genmodels."):
+        ours: list[type] = [child for child in kind.__subclasses__() if child.__module__.startswith("pl_genmodels.")]
+        queue += ours
+        if not ours and not inspect.isabstract(kind):  # a user's own subclass does not make it abstract
             found.add(kind.__name__)
     return sorted(found)
