@@ -159,7 +159,8 @@ def classes_for(key: str) -> list[str]:
     found, queue = set(), [kinds[key]] if key in kinds else []
     while queue:
         kind = queue.pop()
-        ours: list[type] = [child for child in kind.__subclasses__() if child.__module__.startswith("pl_genmodels.")]
+        children: list[type] = kind.__subclasses__()
+        ours = [child for child in children if child.__module__.startswith("pl_genmodels.")]
         queue += ours
         if not ours and not inspect.isabstract(kind):  # a user's own subclass does not make it abstract
             found.add(kind.__name__)
