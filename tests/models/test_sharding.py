@@ -15,6 +15,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from PIL import Image
 from torch import nn
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING
 
 import pl_genmodels
 from pl_genmodels.callbacks import ExactResume, GeneratorEMA
@@ -22,6 +23,7 @@ from pl_genmodels.callbacks.sample_grid import grid_picture
 from pl_genmodels.checkpoints import CheckpointError
 from pl_genmodels.data import Loader, TensorSet
 from pl_genmodels.metrics import evaluate
+from pl_genmodels.models.folder_checkpoints import CONTENTS, contents
 from pl_genmodels.models.gan.wgan_gp import WGANGP
 from pl_genmodels.models.sharding import large_blocks
 from tests.conftest import ROOT
@@ -188,3 +190,24 @@ def test_blocks():
     network.head.weight = tied.weight
     network.blocks = nn.ModuleList([nn.Sequential(nn.Linear(40, 40), nn.ReLU()), nn.Linear(40, 40)])
     assert large_blocks(network, 1000) == [wide, network.blocks[0][0]]
+
+
+class Looked:
+    """Pickles as a look-up of an attribute."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __reduce__(self):
+        return getattr, self.arguments
+
+
+def test_a_table_of_contents_looks_up_members_of_enumerations_only(tmp_path):
+    """As Python 3.11.2 pickles a member; anything else could reach code."""
+    table = tmp_path / CONTENTS
+    table.write_bytes(pickle.dumps(Looked(_MEM_FORMAT_ENCODING, "TORCH_CONTIGUOUS_FORMAT")))
+    assert contents(tmp_path) is _MEM_FORMAT_ENCODING.TORCH_CONTIGUOUS_FORMAT
+    for kind, name in ((_MEM_FORMAT_ENCODING, "__init__"), (torch.Size, "__getattribute__")):
+        table.write_bytes(pickle.dumps(Looked(kind, name)))
+        with pytest.raises(pickle.UnpicklingError, match=f"{kind.__name__}.{name} has no place"):
+            contents(tmp_path)
