@@ -12,13 +12,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pl_genmodels.layers.norm import mixes_pictures
+from pl_genmodels.losses import AdversarialLoss, per_sample
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.averaging import AveragedGeneratorModule
 from pl_genmodels.models.engine import evaluating
 from pl_genmodels.models.optimizers import GANAdam
 from pl_genmodels.models.schedules import ConstantThenLinear
 from pl_genmodels.networks import Discriminator, Translator
-from pl_genmodels.types import Batch, ImageShape, as_batch
+from pl_genmodels.types import Batch, ImageShape, Terms, as_batch
 
 
 class TranslationModule(AveragedGeneratorModule):
@@ -194,6 +195,7 @@ class TwoWayModule(TranslationModule):
     """
 
     directions = ("AtoB", "BtoA")
+    loss: AdversarialLoss
 
     def __init__(
         self,
@@ -223,6 +225,15 @@ class TwoWayModule(TranslationModule):
     def generate(self, batch: Batch) -> Batch:
         """The batch's sources as targets, and its targets as sources."""
         return {"target": self.generator["AtoB"](batch["source"]), "source": self.generator["BtoA"](batch["target"])}
+
+    def discriminator_terms(self, batch: Batch, generated: Batch) -> Terms:
+        """Real samples of each domain against translations into it."""
+        return {
+            f"adversarial_{name}": per_sample(
+                self.loss.discriminator(*self.judge_both(domain, batch[name], generated[name]))
+            )
+            for domain, name in zip("AB", self.batch_keys, strict=True)
+        }
 
     def cycle(self, generated: Batch) -> Batch:
         """Translations translated back: `source` from the generated targets and the other way round."""

@@ -106,15 +106,6 @@ class CycleGAN(TwoWayModule):
             return generated
         return {name: self.pool[name](generated[name].detach()) for name in self.batch_keys}
 
-    def discriminator_terms(self, batch: Batch, generated: Batch) -> Terms:
-        """Real samples of each domain against translations into it."""
-        return {
-            f"adversarial_{name}": per_sample(
-                self.loss.discriminator(*self.judge_both(domain, batch[name], generated[name]))
-            )
-            for domain, name in zip("AB", self.batch_keys, strict=True)
-        }
-
     def generator_terms(self, batch: Batch, generated: Batch) -> Terms:
         """Both generators are trained on both cycles."""
         again, terms = self.cycle(generated), {}

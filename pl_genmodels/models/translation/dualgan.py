@@ -92,15 +92,6 @@ class DualGAN(TwoWayModule):
         if player == "discriminator":
             self.constraint.project(self.discriminator)
 
-    def discriminator_terms(self, batch: Batch, generated: Batch) -> Terms:
-        """Translations into each domain against its real samples."""
-        return {
-            f"adversarial_{name}": per_sample(
-                self.loss.discriminator(*self.judge_both(domain, batch[name], generated[name]))
-            )
-            for domain, name in zip("AB", self.batch_keys, strict=True)
-        }
-
     def generator_terms(self, batch: Batch, generated: Batch) -> Terms:
         """Both generators are trained on both recoveries."""
         again, terms = self.cycle(generated), {}
