@@ -1,6 +1,7 @@
 """Blocks that networks are made of: plain torch."""
 
 from pl_genmodels.layers.image_pool import ImagePool, RankLocal
+from pl_genmodels.layers.masked import MaskedLinear, spread_degrees
 from pl_genmodels.layers.noise import NoiseDropout
 from pl_genmodels.layers.norm import AtHandBatchNorm2d, PictureNorm2d, mixes_pictures, norm_layers
 from pl_genmodels.layers.padding import on_multiples, reflect
@@ -28,6 +29,7 @@ __all__ = [
     "FixupBottleneck",
     "ImagePool",
     "InputDownBlock",
+    "MaskedLinear",
     "NoiseDropout",
     "PictureNorm2d",
     "RankLocal",
@@ -40,5 +42,6 @@ __all__ = [
     "reflect",
     "resampling_kernel",
     "scaled_normal_",
+    "spread_degrees",
     "upsample_nearest",
 ]
