@@ -11,7 +11,7 @@ from pl_genmodels.losses.adversarial import (
     Wasserstein,
 )
 from pl_genmodels.losses.divergences import kl_normal
-from pl_genmodels.losses.likelihoods import Bernoulli, Gaussian, Likelihood
+from pl_genmodels.losses.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, PixelLikelihood
 from pl_genmodels.losses.penalties import (
     DRAGAN,
     R1,
@@ -30,6 +30,7 @@ __all__ = [
     "R2",
     "AdversarialLoss",
     "Bernoulli",
+    "Categorical",
     "Constraint",
     "Gaussian",
     "GradientPenalty",
@@ -39,6 +40,7 @@ __all__ = [
     "Minimax",
     "NonSaturating",
     "Penalty",
+    "PixelLikelihood",
     "Relativistic",
     "RelativisticAverage",
     "SpectralNorm",

@@ -42,7 +42,44 @@ class Likelihood(Recorded, nn.Module, ABC):
         """Expected images in the data's range, (B, C, ...)."""
 
 
-class Bernoulli(Likelihood):
+class PixelLikelihood(Likelihood):
+    """Values of a pixel that are drawn one after the other, each given the earlier ones: what autoregression needs.
+
+    A likelihood of one value each, such as `Bernoulli`, is asked for the channels of a pixel in turn when the network
+    orders them. One that couples the channels itself overrides `couples_channels` and the two counts.
+
+    Attributes:
+        couples_channels: Whether it models a pixel's channels jointly, from parameters of the whole pixel.
+    """
+
+    couples_channels: bool = False
+
+    def parameters_per_pixel(self, channels: int) -> int:
+        """Numbers that a network gives for a pixel, channel by channel: all of the first, then of the second, ..."""
+        return self.num_parameters * channels
+
+    def uniforms_per_pixel(self, channels: int) -> int:
+        """Uniform numbers that it takes to draw a pixel."""
+        return channels
+
+    @abstractmethod
+    def draw(self, parameters: Tensor, uniform: Tensor) -> Tensor:
+        """Values of one pixel, or of one of its channels, from given uniform numbers.
+
+        Args:
+            parameters: Of c channels, (B, parameters_per_pixel(c)).
+            uniform: In [0, 1), (B, uniforms_per_pixel(c)).
+
+        Returns:
+            In [-1, 1], (B, c).
+        """
+
+    @abstractmethod
+    def quantize(self, image: Tensor) -> Tensor:
+        """The nearest values that can be drawn, of images in [-1, 1]."""
+
+
+class Bernoulli(PixelLikelihood):
     """Each value is black or white; the parameter is the logit of white.
 
     Cross-entropy with grey values is no log-probability, and comparable with nothing; hence grey values are first
@@ -63,6 +100,58 @@ class Bernoulli(Likelihood):
 
     def mean(self, parameters: Tensor) -> Tensor:  # noqa: D102
         return parameters.sigmoid() * 2 - 1
+
+    def draw(self, parameters: Tensor, uniform: Tensor) -> Tensor:  # noqa: D102
+        return torch.where(uniform < parameters.sigmoid(), 1.0, -1.0).to(parameters.dtype)
+
+    def quantize(self, image: Tensor) -> Tensor:
+        """Values above 0 become white, others black."""
+        return torch.where(image > 0, 1.0, -1.0).to(image.dtype)
+
+
+class Categorical(PixelLikelihood):
+    """Each value is one of evenly spaced levels; the parameters are their logits (van den Oord et al. 2016a, 3.1).
+
+    Images are rounded to the nearest level first. The softmax knows nothing of the order of levels; it learns it.
+
+    Args:
+        levels: How many; level k stands for the value 2 k / (levels - 1) - 1. 256 are those of a byte.
+
+    Raises:
+        ValueError: For fewer than two levels.
+    """
+
+    def __init__(self, levels: int = 256) -> None:
+        super().__init__()
+        if levels < 2:
+            raise ValueError(f"levels: got {levels}, allowed is 2 or more")
+        self.levels = self.num_parameters = levels
+
+    def log_prob(self, parameters: Tensor, image: Tensor) -> Tensor:  # noqa: D102
+        logits = parameters.unflatten(1, (-1, self.levels)).transpose(1, 2)  # (B, levels, C, ...)
+        return -F.cross_entropy(logits, self._level_of(image), reduction="none").flatten(1).sum(1)
+
+    def mean(self, parameters: Tensor) -> Tensor:  # noqa: D102
+        share = parameters.unflatten(1, (-1, self.levels)).softmax(2)  # (B, C, levels, ...)
+        level = torch.arange(self.levels, device=share.device).to(share.dtype)
+        return self._value_of(torch.einsum("bcl...,l->bc...", share, level))
+
+    def draw(self, parameters: Tensor, uniform: Tensor) -> Tensor:
+        """Inverts the distribution function, in double precision: a level of probability 0 is never drawn."""
+        cumulative = parameters.double().unflatten(1, (-1, self.levels)).softmax(2).cumsum(2)
+        level = (cumulative <= uniform[..., None]).sum(2).clamp_max(self.levels - 1)
+        return self._value_of(level.to(parameters.dtype))
+
+    def quantize(self, image: Tensor) -> Tensor:
+        """Values of the nearest levels."""
+        return self._value_of(self._level_of(image).to(image.dtype))
+
+    def _level_of(self, image: Tensor) -> Tensor:
+        # at least in single precision, which tells 256 levels apart
+        return ((image.float() + 1) * ((self.levels - 1) / 2)).round().long()
+
+    def _value_of(self, level: Tensor) -> Tensor:
+        return level * (2 / (self.levels - 1)) - 1
 
 
 class Gaussian(Likelihood):

@@ -54,6 +54,10 @@ class LikelihoodModule(SamplingModule):
     def terms(self, batch: Batch) -> Terms:
         """Named values per sample in nats, (B,), whose sum is minimised, e.g. `reconstruction` and `kl`."""
 
+    def summaries(self, loss: Tensor) -> Terms:
+        """Further values to log of a validation or test set, by name, out of the sum of its mean terms."""
+        return {}
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a batch."""
         batch = self.read_batch(batch)
@@ -80,7 +84,7 @@ class LikelihoodModule(SamplingModule):
         batch = self.read_batch(batch)
         means = {name: at_least_single(term).mean() for name, term in self.terms(batch).items()}
         total = torch.stack(list(means.values())).sum()
-        values = {f"{split}/{name}": mean for name, mean in means.items()}
+        values = {f"{split}/{name}": value for name, value in {**means, **self.summaries(total)}.items()}
         size = len(batch[self.batch_keys[0]])
         self.log_dict({**values, f"{split}/loss": total}, batch_size=size, sync_dist=True)
 

@@ -135,6 +135,89 @@ class Decoder(Recorded, nn.Module, ABC):
         """Parameters, (B, latent_dim) to (B, *parameter_shape)."""
 
 
+class PixelCache(ABC):
+    """What a network has computed so far of a batch of pictures that are drawn value by value."""
+
+    @abstractmethod
+    def parameters(self, image: Tensor, row: int, column: int, channel: int) -> Tensor:
+        """Parameters of the next value, or of all values of the next pixel.
+
+        It is called once for every pixel, row by row from the top left, known ones included; of networks that order
+        channels once for every channel of the pixel. Earlier values never change between calls.
+
+        Args:
+            image: Filled in up to the one that is asked for; what comes later holds anything and is not read. In
+                [-1, 1], (B, C, H, W).
+            row: Of the pixel.
+            column: Of the pixel.
+            channel: Of the value; 0 where the network does not order channels.
+
+        Returns:
+            What `forward` has there: (B, num_parameters / C) of the channel if the network orders channels, else
+            (B, num_parameters) of the pixel.
+        """
+
+
+class PixelNetwork(Recorded, nn.Module, ABC):
+    """Maps pictures to the parameters of each pixel's distribution given the pixels before it.
+
+    Pixels come row by row from the top left. Where the network orders channels, a pixel's channels follow each other,
+    and the parameters of a value depend on the earlier channels of its pixel too.
+
+    A model calls its network argument with the image shape, the number of parameters and the number of classes.
+
+    Args:
+        image_shape: Shape of one sample, (C, H, W).
+        num_parameters: Of a pixel, those of its first channel first: `PixelLikelihood.parameters_per_pixel(C)`.
+        num_classes: Of the labels that it depends on; 0 for none.
+
+    Attributes:
+        orders_channels: Whether the parameters of a channel depend on the earlier channels of the same pixel; off, the
+            parameters of a pixel depend on none of its channels, and the likelihood may couple these itself.
+
+    Raises:
+        ValueError: For samples that are no pictures, or labels that the network cannot take.
+    """
+
+    supplied = ("image_shape", "num_parameters", "num_classes")
+    orders_channels: ClassVar[bool] = True
+    takes_labels: ClassVar[bool] = False
+
+    def __init__(self, image_shape: ImageShape, num_parameters: int, num_classes: int = 0) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.image_shape: tuple[int, int, int] = require_picture(name, image_shape)
+        if self.orders_channels and num_parameters % image_shape[0]:
+            raise ValueError(
+                f"num_parameters: got {num_parameters}, allowed for {name} is the same number for each of "
+                f"{image_shape[0]} channels"
+            )
+        if num_classes and not self.takes_labels:
+            raise ValueError(f"num_classes: got {num_classes}, allowed is 0 with {name}, which takes no labels")
+        self.num_parameters, self.num_classes = num_parameters, num_classes
+
+    @abstractmethod
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """Parameters of all pixels.
+
+        Args:
+            image: In [-1, 1], (B, C, H, W).
+            label: Classes, (B,), of networks with classes.
+
+        Returns:
+            (B, num_parameters, H, W).
+        """
+
+    @abstractmethod
+    def cache(self, batch_size: int, label: Tensor | None = None) -> PixelCache:
+        """An empty cache for pictures that are to be drawn with the weights as they are now.
+
+        Args:
+            batch_size: B.
+            label: Classes, (B,), of networks with classes.
+        """
+
+
 class Prior(Recorded, ABC):
     """Distribution of the latents."""
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from pl_genmodels.losses import Bernoulli, Gaussian, kl_normal
+from pl_genmodels.losses import Bernoulli, Categorical, Gaussian, kl_normal
 
 
 def test_kl_equals_sampling_and_torch():
@@ -55,6 +55,55 @@ def test_bernoulli_is_stable_at_the_edges_and_its_mean_is_in_the_datas_range():
     assert Bernoulli().log_prob(logits, wrong) == -400
     assert torch.equal(Bernoulli().mean(logits), right)
     assert Bernoulli().mean(torch.zeros(1, 1, 1, 1)) == 0
+
+
+def test_categorical_sums_to_one_over_256_levels_and_adds_up_over_values():
+    torch.manual_seed(0)
+    likelihood, logits = Categorical(), 3 * torch.randn(1, 2 * 256, 1, 1)
+    levels = torch.arange(256) / 127.5 - 1
+    rows = [torch.stack([levels, levels[7].expand(256)], 1), torch.stack([levels[9].expand(256), levels], 1)]
+    first, second = (likelihood.log_prob(logits.expand(256, -1, -1, -1), row[..., None, None]) for row in rows)
+    log_shares = logits.view(2, 256).log_softmax(1)
+    assert (first - log_shares[1, 7]).exp().sum() == pytest.approx(1, abs=1e-5)
+    assert (second - log_shares[0, 9]).exp().sum() == pytest.approx(1, abs=1e-5)
+    assert torch.allclose(first, log_shares[0] + log_shares[1, 7], atol=1e-5)
+
+
+def test_categorical_rounds_to_the_nearest_level_and_is_stable_at_the_edges():
+    likelihood = Categorical(5)
+    assert likelihood.quantize(torch.tensor([-1, -0.76, -0.74, 0.2, 0.9, 1.0])).tolist() == [-1, -1, -0.5, 0, 1, 1]
+    assert torch.equal(Categorical().quantize(torch.arange(256) / 127.5 - 1), torch.arange(256) * (2 / 255) - 1)
+    logits = torch.tensor([2e3, 0, 0, 0, -2e3]).view(1, 5, 1, 1)
+    white, black = torch.ones(1, 1, 1, 1), -torch.ones(1, 1, 1, 1)
+    assert likelihood.log_prob(logits, black) == 0
+    assert likelihood.log_prob(logits, white) == -4e3
+    assert likelihood.mean(logits) == -1
+    assert likelihood.mean(torch.zeros(2, 10, 1, 1)).abs().max() < 1e-6
+    with pytest.raises(ValueError, match="levels: got 1, allowed is 2 or more"):
+        Categorical(1)
+
+
+@pytest.mark.parametrize(("likelihood", "levels"), [(Bernoulli(), 2), (Categorical(4), 4)])
+def test_draws_invert_the_distribution_function(likelihood, levels):
+    torch.manual_seed(0)
+    parameters = torch.randn(1, likelihood.parameters_per_pixel(2), dtype=torch.float64)
+    uniform = (torch.arange(10_000) / 10_000)[:, None].expand(-1, likelihood.uniforms_per_pixel(2))
+    values = likelihood.draw(parameters.expand(len(uniform), -1), uniform)
+    each = parameters.unflatten(1, (2, -1))[0]
+    for channel in range(2):
+        for level in range(levels):
+            value = torch.full((1, 1), 2 * level / (levels - 1) - 1, dtype=torch.float64)
+            share = ((values[:, channel] - value[0]).abs() < 1e-6).double().mean()
+            wanted = likelihood.log_prob(each[channel][None], value).exp()
+            assert share.item() == pytest.approx(wanted.item(), abs=2e-4)
+
+
+def test_what_has_no_probability_is_never_drawn():
+    logits = torch.tensor([[-1e4, 0.0, -1e4, 0.0, -1e4]])
+    for uniform, value in ((0.0, -0.5), (0.49, -0.5), (0.51, 0.5), (1 - 2.0**-24, 0.5)):
+        assert Categorical(5).draw(logits, torch.tensor([[uniform]])).item() == value
+    assert Bernoulli().draw(torch.tensor([[-1e4]]), torch.zeros(1, 1)) == -1
+    assert Bernoulli().draw(torch.tensor([[1e4]]), torch.full((1, 1), 1 - 2.0**-24)) == 1
 
 
 @pytest.mark.parametrize("learned", ["none", "shared", "each"])
