@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torch.utils.data import Dataset
 
+from pl_genmodels.data.intensities import BINARIZE, binarized, black_and_white, dequantized, is_picture
 from pl_genmodels.data.loader import Loader, TensorSet, named
 from pl_genmodels.data.pictures import to_float
 from pl_genmodels.types import Batch, ImageShape
@@ -51,7 +52,9 @@ def _cached(load: Callable[[Any, str], Dataset[Any]]) -> Callable[[Any, str], Da
         if split not in SPLITS:
             raise ValueError(f"split: got {split!r}, allowed are {', '.join(SPLITS)}")
         if split not in self._splits:
-            self._splits[split] = load(self, split)
+            data = load(self, split)
+            drawn_anew = self.binarize == "dynamic" and split == "train"
+            self._splits[split] = data if self.binarize == "none" or drawn_anew else self._drawn_once(data)
         return self._splits[split]
 
     return load_once
@@ -70,10 +73,16 @@ class ImageData(LightningDataModule, ABC):
         num_workers: Processes that decode images; without effect on data sets that are held in memory.
         seed: Of the order of the training images and of the flips; does not change the splits.
         flip: Whether half of the training images, drawn anew each epoch, are mirrored left to right.
+        binarize: How images become black and white: `none`, not at all; `dynamic`, a training image's grey value is the
+            probability of white, drawn anew each epoch; `static`, drawn once and for all; `threshold`, white from 128
+            of 255 on. Held-out images are drawn once and for all also with `dynamic`, and for every `seed` alike.
+        dequantize: Whether each value gets a uniform share of its level, (k + u) / `num_levels`, so that a density has
+            a finite likelihood; drawn anew each epoch for training images, once and for all for held-out ones.
 
     Attributes:
         image_shape: Shape of one image, (C, H, W), or (2,) for points; known before any data are read.
         num_classes: Number of values of `label`, None if there are no labels.
+        grey_levels: Number of intensities that the pictures come in, evenly spaced; None for what is no picture.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -81,17 +90,32 @@ class ImageData(LightningDataModule, ABC):
 
     image_shape: ImageShape
     num_classes: int | None = None
+    grey_levels: int | None = 256
 
-    def __init__(self, batch_size: int = 64, num_workers: int = 0, seed: int = 0, flip: bool = False) -> None:
+    def __init__(
+        self,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+        flip: bool = False,
+        binarize: str = "none",
+        dequantize: bool = False,
+    ) -> None:
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size: got {batch_size}, allowed is 1 or more")
         if num_workers < 0:
             raise ValueError(f"num_workers: got {num_workers}, allowed is 0 or more")
+        if binarize not in BINARIZE:
+            raise ValueError(f"binarize: got {binarize!r}, allowed are {', '.join(BINARIZE)}")
+        if dequantize and binarize != "none":
+            raise ValueError(f"dequantize: got true with binarize={binarize!r}, allowed is one of the two")
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
         self.flip = flip
+        self.binarize = binarize
+        self.dequantize = dequantize
         self._splits: dict[str, Dataset[Any]] = {}
         self._positions: list[dict[str, int]] = []
 
@@ -114,6 +138,11 @@ class ImageData(LightningDataModule, ABC):
             ValueError: If there is no such split.
         """
 
+    @property
+    def num_levels(self) -> int | None:
+        """Number of intensities that a model sees, before `dequantize`; bits per dimension refer to it."""
+        return self.grey_levels if self.binarize == "none" else 2
+
     def details(self) -> list[str]:
         """What else than images and sizes tells this data set from another in its fingerprint."""
         return []
@@ -126,6 +155,8 @@ class ImageData(LightningDataModule, ABC):
         items, evenly spread.
         """
         content = hashlib.sha256("\n".join(self.details()).encode())
+        if self.binarize == "dynamic":  # else the images tell
+            content.update(b"dynamic")
         sizes = []
         for split in SPLITS:
             data = self.load(split)
@@ -155,7 +186,10 @@ class ImageData(LightningDataModule, ABC):
         If the Trainer is told to `overfit_batches`, the order is fixed and nothing is flipped.
         """
         overfit = getattr(self.trainer, "overfit_batches", 0) > 0
-        loader = self._loader("train", shuffle=not overfit, drop_last=True, flip=self.flip and not overfit)
+        noise = ("item" if overfit else "visit") if self.dequantize or self.binarize == "dynamic" else None
+        loader = self._loader(
+            self.load("train"), shuffle=not overfit, drop_last=True, flip=self.flip and not overfit, noise=noise
+        )
         if self._positions:
             loader.load_state_dict(self._positions.pop(0))
         return loader
@@ -173,7 +207,7 @@ class ImageData(LightningDataModule, ABC):
         return self.evaluation_loader("test")
 
     def evaluation_loader(self, split: str) -> Loader:
-        """Each image of a split exactly once over all ranks, in order, not flipped, as uint8.
+        """Each image of a split exactly once over all ranks, in order, not flipped, as uint8, drawn once.
 
         Args:
             split: "train", "val" or "test".
@@ -181,7 +215,10 @@ class ImageData(LightningDataModule, ABC):
         Returns:
             The loader, outside of Lightning's hooks too.
         """
-        return self._loader(split, shuffle=False)
+        data = self.load(split)
+        if self.binarize == "dynamic" and split == "train":
+            data = self._splits.setdefault("train, drawn once", self._drawn_once(data))
+        return self._loader(data, shuffle=False, noise="item" if self.dequantize else None)
 
     def state_dict(self) -> dict[str, Any]:
         """Positions of the Trainer's training loaders.
@@ -200,10 +237,13 @@ class ImageData(LightningDataModule, ABC):
         if self.trainer is not None and self.trainer.state.fn == "fit":
             self._positions = list(state_dict["positions"])
 
-    def _loader(self, split: str, **options: Any) -> Loader:
+    def _drawn_once(self, data: Dataset[Any]) -> Dataset[Any]:
+        return black_and_white(data, draws=self.binarize != "threshold")
+
+    def _loader(self, data: Dataset[Any], **options: Any) -> Loader:
         on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return Loader(
-            self.load(split),
+            data,
             self.batch_size,
             seed=self.seed,
             num_workers=self.num_workers,
@@ -212,7 +252,7 @@ class ImageData(LightningDataModule, ABC):
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
-        """Flip, and turn uint8 images into float32 in [-1, 1], on the device that the batch is on.
+        """Flip, draw, and turn uint8 images into float32 in [-1, 1], on the device that the batch is on.
 
         Args:
             batch: With uint8 images (B, C, H, W), or videos, under any keys; other entries are left as they are.
@@ -222,13 +262,20 @@ class ImageData(LightningDataModule, ABC):
             The batch as models read it.
         """
         batch = named(batch)
-        flip = batch.pop("flip", None)
+        flip, noise = batch.pop("flip", None), batch.pop("noise", None)
         for key, value in batch.items():
-            if isinstance(value, Tensor) and value.dtype == torch.uint8 and value.ndim >= 4:
+            if is_picture(value, 4):
                 if flip is not None:
                     value = torch.where(flip.view(-1, *[1] * (value.ndim - 1)), value.flip(-1), value)
-                batch[key] = to_float(value)
+                batch[key] = self._to_float(value, noise)
         return batch
+
+    def _to_float(self, images: Tensor, noise: Tensor | None) -> Tensor:
+        if noise is None:
+            return to_float(images)
+        if self.dequantize:
+            return dequantized(images, noise, self.num_levels or 256)
+        return to_float(binarized(images, noise))
 
     def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:
         """Keep the constructor's arguments as Lightning does, plus the class, in plain types.

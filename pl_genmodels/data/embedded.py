@@ -42,6 +42,7 @@ class Digits(ImageData):
         if size not in DIGIT_SIZES:
             raise ValueError(f"size: got {size}, allowed are {', '.join(map(str, DIGIT_SIZES))}")
         self.image_shape = check_picture(size, channels)
+        self.grey_levels = 17 if size == 8 else 256  # 0 to 16 in the file; up-sampling makes values in between
         self.save_hyperparameters()
 
     def load(self, split: str) -> TensorSet:

@@ -28,6 +28,16 @@ def stable_seed(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
+def seeds(number: int, generator: torch.Generator) -> Tensor:
+    """One seed for each of some items, int64 (number,)."""
+    return torch.randint(2**62, (number,), generator=generator)
+
+
+def item_seeds(number: int) -> Tensor:
+    """The seed that each item of a data set keeps for ever: fixed draws are the same in every run, int64 (number,)."""
+    return seeds(number, torch.Generator().manual_seed(stable_seed("item")))
+
+
 def named(batch: Any) -> Batch:
     """A batch or item by name.
 
@@ -140,6 +150,8 @@ class Loader:
         pin_memory: Whether batches lie in page-locked memory; needs CUDA.
         flip: Whether to add a boolean `flip` (B,), a fair coin per item and epoch (the same for any number of ranks),
             that `ImageData` applies on the device.
+        noise: Whether to add a seed for each item's draws on the device, `noise` int64 (B,): "visit", another one each
+            epoch (the same for any number of ranks); "item", the one that `item_seeds` says; None, none.
 
     Raises:
         ValueError: If the data set is empty or, with `drop_last`, smaller than one batch on all ranks, or an argument
@@ -157,6 +169,7 @@ class Loader:
         num_workers: int = 0,
         pin_memory: bool = False,
         flip: bool = False,
+        noise: str | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size: got {batch_size}, allowed is 1 or more")
@@ -170,6 +183,7 @@ class Loader:
         self.num_workers = num_workers
         self.pin_memory = pin_memory
         self.flip = flip
+        self.noise = noise
         self.batch_sampler = _Epochs(self)
         self._epoch = 0
         self._batch = 0  # the next one, within the epoch
@@ -316,11 +330,15 @@ class Loader:
             epoch: Number of the epoch.
 
         Returns:
-            By key, (N, ...): `flip`, bool (N,), if the loader flips.
+            By key, (N, ...): `flip`, bool (N,), if the loader flips; `noise`, int64 (N,), if it gives seeds.
         """
-        if not self.flip:
-            return {}
-        return {"flip": torch.rand(len(self.dataset), generator=self._generator("flip", epoch)) < 0.5}  # type: ignore[arg-type]
+        number, found = len(self.dataset), {}  # type: ignore[arg-type]
+        if self.flip:
+            found["flip"] = torch.rand(number, generator=self._generator("flip", epoch)) < 0.5
+        if self.noise is not None:
+            anew = self.noise == "visit"
+            found["noise"] = seeds(number, self._generator("noise", epoch)) if anew else item_seeds(number)
+        return found
 
     def _gathered(self, parts: tuple[Tensor, ...]) -> Iterator[Batch]:
         for part in parts:

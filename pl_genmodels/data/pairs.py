@@ -226,6 +226,9 @@ class PairData(ImageData):
     target_shape: ImageShape
     paired: bool = True
 
+    def __init__(self, batch_size: int = 64, num_workers: int = 0, seed: int = 0, flip: bool = False) -> None:
+        super().__init__(batch_size, num_workers, seed, flip)
+
     @property
     def image_shape(self) -> ImageShape:  # type: ignore[override]
         """Shape of one target."""
@@ -264,10 +267,10 @@ class PairData(ImageData):
     def _size(self) -> int | None:
         return self.target_shape[-1] if len(self.target_shape) == 3 else None
 
-    def _loader(self, split: str, **options: Any) -> Loader:
+    def _loader(self, data: Dataset[Any], **options: Any) -> Loader:
         on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return PairLoader(
-            self.load(split),
+            data,
             self.batch_size,
             seed=self.seed,
             num_workers=self.num_workers,

@@ -21,7 +21,7 @@ class PointData(ImageData):
     Args:
         num_samples: Training points.
         sigma: Standard deviation of the noise in each direction, not negative.
-        **kwargs: Of `ImageData` except `flip`; `seed` also decides the draws.
+        **kwargs: Of `ImageData` but those for pictures; `seed` also decides the draws.
 
     Attributes:
         centers: Means of the modes, float32 (K, 2), or None for a curve.
@@ -32,9 +32,10 @@ class PointData(ImageData):
     """
 
     image_shape = (2,)
+    grey_levels = None
 
     def __init__(self, num_samples: int = 10_000, sigma: float = 0.1, **kwargs: Any) -> None:
-        super().__init__(flip=False, **kwargs)
+        super().__init__(flip=False, binarize="none", dequantize=False, **kwargs)
         if num_samples < 1:
             raise ValueError(f"num_samples: got {num_samples}, allowed is 1 or more")
         if not 0 <= sigma < math.inf:

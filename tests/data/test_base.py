@@ -120,7 +120,7 @@ def test_too_few_training_images_for_a_batch_are_told_by_name():
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("limit", [1.0, 2], ids=["whole", "limited"])
-def test_training_with_flips_resumes_exactly_wherever_it_stopped(tmp_path, limit):
+def test_training_with_flips_and_draws_resumes_exactly_wherever_it_stopped(tmp_path, limit):
     per_epoch = 2 if limit == 2 else 3
     steps = 3 * per_epoch
 
@@ -129,10 +129,10 @@ def test_training_with_flips_resumes_exactly_wherever_it_stopped(tmp_path, limit
         trainer = Trainer(
             limit_val_batches=0, limit_train_batches=limit, callbacks=list(callbacks), **{**QUIET, **until}
         )
-        trainer.fit(model, Ramps(batch_size=3, flip=True), ckpt_path=ckpt_path)
+        trainer.fit(model, Ramps(batch_size=3, flip=True, binarize="dynamic"), ckpt_path=ckpt_path)
         return model.train_batches, trainer
 
-    # the order and the flips need no global random state to be restored: it is another in each run
+    # the order, the flips and the draws need no global random state to be restored: it is another in each run
     each = ModelCheckpoint(tmp_path / "each", "{step}", save_top_k=-1, every_n_train_steps=1)
     ends = ModelCheckpoint(tmp_path / "ends", "{step}", save_top_k=-1, save_on_train_epoch_end=True)
     straight, _ = run([each, ends], max_epochs=3)
