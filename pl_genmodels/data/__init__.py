@@ -1,7 +1,8 @@
-"""LightningDataModules: sets that come with Python packages, points, standard sets, any folder of pictures, pairs."""
+"""LightningDataModules: sets inside Python packages, points, sprites, standard sets, any folder of pictures, pairs."""
 
 from pl_genmodels.data.base import ImageData, rebuild
 from pl_genmodels.data.embedded import Digits, Faces, Patches, Photographs, Textures
+from pl_genmodels.data.factors import FactorData, FactorSet
 from pl_genmodels.data.folder import ImageFolder
 from pl_genmodels.data.large_sets import LSUN, CelebA
 from pl_genmodels.data.loader import Loader, TensorSet
@@ -10,6 +11,7 @@ from pl_genmodels.data.pair_sets import DigitsToColour, EdgesToPhotos, RingToRin
 from pl_genmodels.data.pairs import PairData, PairLoader, UnpairedSet, UnpairedTensors
 from pl_genmodels.data.pictures import to_float, unit_to_uint8
 from pl_genmodels.data.points import Grid25, Mixture, PointData, Ring8, Spiral, SwissRoll
+from pl_genmodels.data.sprites import DSprites, Sprites
 from pl_genmodels.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
 
 __all__ = [
@@ -18,10 +20,13 @@ __all__ = [
     "MNIST",
     "AlignedFolder",
     "CelebA",
+    "DSprites",
     "Digits",
     "DigitsToColour",
     "EdgesToPhotos",
     "Faces",
+    "FactorData",
+    "FactorSet",
     "FashionMNIST",
     "Grid25",
     "ImageData",
@@ -36,6 +41,7 @@ __all__ = [
     "Ring8",
     "RingToRing",
     "Spiral",
+    "Sprites",
     "SwissRoll",
     "TensorSet",
     "Textures",
