@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,10 +28,13 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 import pl_genmodels
 from pl_genmodels.models import sharding
 from pl_genmodels.models.adversarial import AdversarialModule
+from pl_genmodels.models.engine import rank_local_state
+from pl_genmodels.models.folder_checkpoints import PLAIN_VALUES
 from tests.conftest import ROOT
 from tests.models.harness import (
     Given,
     build,
+    everything,
     fresh,
     frozen_batch_statistics,
     limit_critic_steps,
@@ -107,46 +111,55 @@ class Case:
             transfer = data.on_after_batch_transfer
             data.batch_size = PART
             data.on_after_batch_transfer = lambda batch, index: in_double(transfer(batch, index))
+        length = len(self.batches)  # what is logged is computed once, in the last batch
         defaults = {"precision": "64-true", "strategy": "auto", "max_epochs": 1, "num_sanity_val_steps": 0}
         flags = {"accumulate_grad_batches": self.micro_batches, "gradient_clip_val": self.clip, "devices": world_size}
+        flags |= {"limit_train_batches": length, "log_every_n_steps": length}
         runner = trainer(folder, callbacks=[*stateful, *callbacks], **{**defaults, **flags, **options})
-        runner.limit_train_batches = len(self.batches)
         with frozen_batch_statistics(model):
             runner.fit(model, data, ckpt_path=ckpt_path)
         idle = {name for name, gradient in largest.items() if gradient < ROUNDING}
-        return Trained(whole(snapshot(model, runner)), mode.ambiguous, draws[0], idle)
+        return Trained(snapshot(model, runner), held(model, runner), mode.ambiguous, draws[0], idle)
 
     def train_sharded(self, folder, rank):
-        """Train with sharded parameters, from the start and from two checkpoints before the last batch.
+        """Train with sharded parameters, from the start and from a checkpoint before the last batch.
+
+        The run goes on from a folder; a file, written at the same moment, puts the same values into the shards, and
+        holds besides them exactly what the folder does.
 
         Returns:
             The state, and what went wrong by what was tried.
         """
-        options = {
-            "strategy": sharded_strategy(),
-            "precision": "32-true",
-        }  # Lightning refuses 64-true; weights are double
         paths = {kind: folder / f"{self.name}.{kind}.ckpt" for kind in ("file", "folder")}
-        saves = SaveBoth(len(self.batches) - 1, paths)
-        straight = self.train(folder, rank, RANKS, callbacks=[saves], **options).state
-        wrong = {}
-        for kind, path in paths.items():
-            options["strategy"] = sharded_strategy()
-            resumed = self.train(folder, rank, RANKS, ckpt_path=path, **options).state
-            wrong[f"resumed from a {kind}"] = differences(straight, resumed)
-        kind = list(paths)[rank]  # one each
-        loaded = {f"model/{key}": value for key, value in pl_genmodels.load(paths[kind]).state_dict().items()}
-        saved = {key: value for key, value in saves.state.items() if key.startswith("model/")}
-        single = {key: value.float() if value.is_floating_point() else value for key, value in saved.items()}
-        wrong[f"loaded from a {kind}"] = differences(single, {key: loaded[key] for key in single})
-        return straight, wrong
+        saves, restores = SaveBoth(len(self.batches) - 1, paths), Restore(paths["file"])
+        straight = self.train(folder, rank, RANKS, callbacks=[saves], **sharded())
+        self.train(folder, rank, RANKS, callbacks=[restores], ckpt_path=paths["folder"], **sharded())
+        wrong = {
+            "resumed from a folder": differences(straight.held, restores.before),
+            "restored from a file": differences(saves.held, restores.after),
+        }
+        file = torch.load(paths["file"], weights_only=True)
+        weights = {
+            key: value.float() if value.is_floating_point() else value for key, value in file["state_dict"].items()
+        }
+        if rank == 0:
+            plain = torch.load(paths["folder"] / PLAIN_VALUES, weights_only=True)
+            others = {key: value for key, value in file.items() if key not in ("state_dict", "optimizer_states")}
+            wrong["beside weights in a file"] = differences(everything(others), everything(plain))
+        else:
+            loaded = pl_genmodels.load(paths["folder"])
+            own = rank_local_state(loaded)  # of either rank
+            left, right = ({k: v for k, v in s.items() if k not in own} for s in (weights, loaded.state_dict()))
+            wrong["loaded from a folder"] = differences(left, right)
+        return whole(straight.state), wrong
 
 
 class Trained(NamedTuple):
-    """What a run leaves: its state, whether the layout of its draws was a guess, what it would draw by itself, and
-    parameters whose gradient was 0 but for rounding."""
+    """What a run leaves: its state, what of it this rank holds, whether the layout of its draws was a guess, what it
+    would draw by itself, and parameters whose gradient was 0 but for rounding."""
 
     state: dict[str, torch.Tensor]
+    held: dict[str, torch.Tensor]
     guessed: bool
     first_draw: torch.Tensor
     idle: set[str]
@@ -177,18 +190,47 @@ class SaveBoth(Callback):
             for kind, path in self.paths.items():
                 trainer.strategy._save_distributed_checkpoint = kind == "folder"
                 trainer.save_checkpoint(path)
-            self.state = whole(snapshot(pl_module, trainer))
+            self.held = held(pl_module, trainer)
 
 
-def sharded_strategy():
-    return ModelParallelStrategy(data_parallel_size=RANKS, tensor_parallel_size=1)
+class Restore(Callback):
+    """Reads a checkpoint into a run that is over, as Lightning does into one that begins; keeps both states."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_fit_end(self, trainer, pl_module):
+        self.before = held(pl_module, trainer)
+        connector = trainer._checkpoint_connector
+        connector._restore_modules_and_callbacks(self.path)
+        connector.restore_training_state()
+        connector.resume_end()
+        self.after = held(pl_module, trainer)
+
+
+def sharded():
+    """Lightning refuses 64-true here; weights are double all the same."""
+    return {
+        "strategy": ModelParallelStrategy(data_parallel_size=RANKS, tensor_parallel_size=1),
+        "precision": "32-true",
+    }
+
+
+def held(model, of_trainer):
+    """What this rank holds of everything that training has made: shards, and what it keeps to itself."""
+    state = snapshot(model, of_trainer)
+    own = {f"own/{key}": value.clone() for key, value in rank_local_state(model).items()}
+    return {**dict(zip(state, sharding.local(state.values()), strict=True)), **own}
 
 
 def differences(left, right):
     """By how much what is not the same in two states differs."""
     found = {key: float("nan") for key in left.keys() ^ right.keys()}
     for key in left.keys() & right.keys():
-        if not torch.equal(left[key], right[key]):
+        if not isinstance(left[key], torch.Tensor):
+            if left[key] != right[key]:
+                found[key] = float("nan")
+        elif not torch.equal(left[key], right[key]):
             found[key] = float((left[key].double() - right[key].double()).abs().max())
     return found
 
@@ -224,6 +266,7 @@ def play(rank, cases, folder, meeting):
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(RANKS), NODE_RANK="0")
     dist.init_process_group("gloo", f"file://{meeting}", timeout=TIMEOUT, rank=rank, world_size=RANKS)
     for case in cases:
+        began = time.process_time()
         try:
             ddp = case.train(folder, rank, RANKS, strategy="ddp")
             trainable = any(p.requires_grad for p in case.built.model.parameters())
@@ -247,6 +290,7 @@ def play(rank, cases, folder, meeting):
                 "sharded": sharded,
                 "wrong": wrong,
                 "refused": refused,
+                "seconds": time.process_time() - began,
             },
         )
     os._exit(0)
@@ -265,22 +309,27 @@ def start_pair(cases, folder, attempt):
 def run(folder, names):
     """All cases; a failing one does not keep the others from being trained."""
     torch.set_num_threads(1)
-    cases = []
+    cases, seconds = [], {}
     for name in names:
+        began = time.process_time()
         try:
             cases.append(Case.read(name))
         except Exception:
             note_failure(folder, name, "reading the config")
+        seconds[name] = time.process_time() - began
     left, attempt = list(cases), 0
     pair = start_pair(left, folder, attempt)
     for case in cases:
+        began = time.process_time()
         try:
-            state, guessed, _, idle = case.train(folder)
+            state, _, guessed, _, idle = case.train(folder)
             others = [case.train(folder, interleaved=True).state] if guessed else []
             model = case.built.model
             values = dict(model.named_parameters()) or dict(model.named_buffers())
             start = {f"model/{key}": value for key, value in values.items()}
-            leave(folder, f"{case.name}.one", [start, sorted(idle), state, *others])
+            seconds[case.name] += time.process_time() - began
+            result = {"start": start, "idle": sorted(idle), "readings": [state, *others]}
+            leave(folder, f"{case.name}.one", {**result, "seconds": seconds[case.name]})
         except Exception:
             note_failure(folder, case.name, "one process")
     while left:
@@ -298,6 +347,7 @@ class Pair:
 
     def __init__(self, folder, names):
         self.folder = folder
+        self.seconds = {}  # of a core, by case
         self.log = (folder / "log").open("w+")
         command = [sys.executable, "-m", "tests.models.pair", str(folder), *names]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
@@ -306,7 +356,7 @@ class Pair:
         )
 
     def results(self, name):
-        """States of one process (one or two readings of its draws) and of the two ranks; waits for them."""
+        """What one process found (with one or two readings of its draws), and the two ranks; waits for them."""
         paths = [self.folder / f"{name}.{part}" for part in ("one", "rank0", "rank1")]
         error = self.folder / f"{name}.error"
         while not all(path.exists() for path in paths):
@@ -317,7 +367,9 @@ class Pair:
             break
         assert not error.exists(), error.read_text()
         assert all(path.exists() for path in paths), Path(self.log.name).read_text()[-3000:]
-        return [torch.load(path, weights_only=True) for path in paths]
+        results = [torch.load(path, weights_only=True) for path in paths]
+        self.seconds[name] = sum(result["seconds"] for result in results)
+        return results
 
     def close(self):
         """Stop whatever still runs."""

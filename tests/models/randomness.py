@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 
 import numpy as np
@@ -15,10 +16,15 @@ SEEDS = 2**62
 
 def is_draw(function, args, kwargs):
     """Whether an operation takes numbers from a random generator."""
-    if torch.Tag.nondeterministic_seeded not in function.tags:
+    if not may_draw(function):
         return False
     given = {**dict(zip((argument.name for argument in function._schema.arguments), args, strict=False)), **kwargs}
     return "scaled_dot_product" not in function._schema.name or bool(given.get("dropout_p"))  # marked in any case
+
+
+@functools.cache  # asked for every operation of a step
+def may_draw(function):
+    return torch.Tag.nondeterministic_seeded in function.tags
 
 
 def writes_into(function):

@@ -106,8 +106,8 @@ def outputs(model, batch):
     return {direction: model.translate(batch[keys[direction]], direction, seed=3) for direction in model.directions}
 
 
-def assert_good_outputs(model, batch):
-    """Shape, range whatever the weights, and independence of who draws."""
+def good_outputs(model, batch):
+    """They have their shape, a range whatever the weights, and do not depend on who draws."""
     shapes = {"samples": model.image_shape, "AtoB": model.image_shape}
     shapes["BtoA"] = getattr(model, "source_shape", None)
     wild = copy.deepcopy(model)
@@ -127,6 +127,7 @@ def assert_good_outputs(model, batch):
         assert torch.allclose(alone, found["samples"][2:], rtol=0, atol=1e-5)
     else:
         assert_equal(found, outputs(model, batch))
+    return found
 
 
 def test_trains_samples_reloads_and_resumes(built, tmp_path):
@@ -167,10 +168,10 @@ def test_trains_samples_reloads_and_resumes(built, tmp_path):
     assert len(first) == len(second)
     assert not torch.equal(first, second), "every epoch has the same order"
 
-    assert_good_outputs(model, batches[0])
+    found = good_outputs(model, batches[0])
     final = tmp_path / "final.ckpt"
     runner.save_checkpoint(final)
-    assert_equal(outputs(pl_genmodels.load(final), batches[0]), outputs(model.eval(), batches[0]))
+    assert_equal(outputs(pl_genmodels.load(final), batches[0]), found)
 
     _, relogged, rebatches, reend = run(fresh(built), tmp_path, ckpt_path=path)
     assert relogged == [(step, values) for step, values in logged if step >= STOP]
@@ -218,30 +219,31 @@ def test_two_processes_equal_one(name, trained_by_pair):
 
     `wgan_gp_long` is gradient penalty, five critic steps, two micro-batches and clipping.
     """
-    (start, idle, *readings), *ranks = trained_by_pair
-    assert_equals_one_process(start, idle, readings, [rank["ddp"] for rank in ranks], 1e-12)
+    one, *ranks = trained_by_pair
+    assert_equals_one_process(one, [rank["ddp"] for rank in ranks], 1e-12)
     assert not torch.equal(*(rank["first_draw"] for rank in ranks)), "all ranks would draw the same latents"
 
 
 @pytest.mark.parametrize("name", [*(path.stem for path in CONFIGS), pair.LONG])
 def test_two_sharded_processes_equal_one(name, trained_by_pair):
     """Parameters sharded by ModelParallelStrategy: the same training, resuming and loading, from file and folder."""
-    (start, idle, *readings), *ranks = trained_by_pair
+    one, *ranks = trained_by_pair
     if not any(rank["trainable"] for rank in ranks):  # nothing to shard, which the user is told
         assert all("none of whose networks can be sharded" in rank["refused"] for rank in ranks)
         return
-    assert_equals_one_process(start, idle, readings, [rank["sharded"] for rank in ranks], 1e-10)
+    assert_equals_one_process(one, [rank["sharded"] for rank in ranks], 1e-10)
     for rank in ranks:
         assert len(rank["wrong"]) == 3
         assert not any(rank["wrong"].values()), rank["wrong"]
 
 
-def assert_equals_one_process(start, idle, readings, ranks, tolerance):
+def assert_equals_one_process(one, ranks, tolerance):
     """Ranks agree exactly, and with one reading of the draws of one process."""
     first, second = ranks
+    start, idle = one["start"], one["idle"]
     assert_same(first, second)
-    readings = [{key: one[key] - first[key] for key in trained(one)} for one in readings]
-    errors = [max(float(error.abs().max()) / slack(key, idle) for key, error in one.items()) for one in readings]
+    readings = [{key: state[key] - first[key] for key in trained(state)} for state in one["readings"]]
+    errors = [max(float(error.abs().max()) / slack(key, idle) for key, error in each.items()) for each in readings]
     assert min(errors) <= tolerance, f"two processes differ from one by {errors}"
     assert any(moved(start[key], first[key]) for key in start), "nothing was trained"
 
