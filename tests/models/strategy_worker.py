@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
 import signal
 import sys
@@ -18,6 +20,7 @@ from pl_genmodels.callbacks import ExactResume, GeneratorEMA, LastCheckpoint
 from pl_genmodels.data import Loader, TensorSet
 from pl_genmodels.data.loader import shard
 from pl_genmodels.losses import R1
+from tests.callbacks.test_fidelity import all_metrics
 from tests.models.harness import trainer
 from tests.small import gan, samples
 
@@ -72,6 +75,7 @@ def nodes(folder):
         model, runner = train(folder / strategy, strategy=strategy, num_nodes=2)
         assert (runner.world_size, runner.local_rank) == (2, 0)
         torch.save(report(model), folder / f"{strategy}.rank{rank}")
+    torch.save(all_metrics(folder / "metrics", strategy="ddp", num_nodes=2), folder / f"metrics.rank{rank}")
     torch.save(ended_by_a_signal(folder / "signal", rank), folder / f"signal.rank{rank}")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, on rank 0, would come before the error is written
     try:
@@ -109,6 +113,22 @@ def ended_by_a_signal(folder, rank):
 
 
 # ---- started by SLURM: three tasks on one node
+
+
+def tasks(folder):
+    """Each in a fork that is told who it is by SLURM's variables; nothing has run in this process yet."""
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=task, args=(folder, str(rank))) for rank in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    sys.exit(max(abs(process.exitcode) for process in processes))
+
+
+def task(folder, rank):
+    os.environ.update(SLURM_PROCID=rank, SLURM_LOCALID=rank)
+    unequal(folder)
 
 
 class Stream(IterableDataset):
@@ -199,4 +219,5 @@ def script(folder):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    {"nodes": nodes, "unequal": unequal, "script": script}[sys.argv[1]](Path(sys.argv[2]))
+    gc.freeze()  # see tests/conftest.py
+    {"nodes": nodes, "tasks": tasks, "script": script}[sys.argv[1]](Path(sys.argv[2]))

@@ -59,7 +59,7 @@ def test_reaches_maximum_likelihood_and_logs_every_term(data, tmp_path):
     model.scheduler_factory = schedule
     runner = trainer(tmp_path, logger=recorder, max_steps=600, max_epochs=-1, log_every_n_steps=50)
     runner.limit_val_batches = 1.0
-    runner.fit(model, DataLoader(data, batch_size=256), DataLoader(data, batch_size=256))
+    runner.fit(model, DataLoader([data] * 100, batch_size=None), DataLoader(data, batch_size=256))
     assert torch.allclose(model.mean, data.mean(0), atol=1e-2)
     assert torch.allclose(model.log_scale.exp(), data.std(0, correction=0), rtol=1e-2)
     assert model.images_seen == 600 * 256

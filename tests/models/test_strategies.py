@@ -22,6 +22,7 @@ from pl_genmodels.callbacks import GeneratorEMA, LastCheckpoint
 from pl_genmodels.cli.errors import sentence_for
 from pl_genmodels.models.ranks import LOST_RANK, EqualEpochs
 from pl_genmodels.networks import DCGANDiscriminator, DCGANGenerator
+from tests.callbacks.test_fidelity import all_metrics
 from tests.conftest import ROOT
 from tests.models.harness import assert_same, snapshot, trainer
 from tests.models.strategy_worker import ROUNDS, ROWS, report, train
@@ -74,10 +75,9 @@ def launches(tmp_path_factory):
     on_node = [lambda port, node=node: [*torchrun, port, "--node_rank", node] for node in "01"]
     task = {"SLURM_NTASKS": "3", "SLURM_NTASKS_PER_NODE": "3", "SLURM_NNODES": "1", "SLURM_NODEID": "0"}
     job = {"SLURM_JOB_ID": "31", "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "127.0.0.1"}
-    tasks = [{**task, **job, "SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in "012"]
     runs = {
         "nodes": Launch(folder, "nodes", on_node, [{}, {}]),
-        "unequal": Launch(folder, "unequal", [lambda port: []] * 3, tasks),
+        "unequal": Launch(folder, "tasks", [lambda port: []], [{**task, **job}]),
         "script": Launch(folder, "script", [lambda port: []], [{}]),
     }
     yield runs
@@ -107,6 +107,14 @@ def test_two_nodes_of_torchrun_equal_one_process(strategy, launches, one):
     launches["nodes"].statuses()
     for rank in (0, 1):
         assert_equal(launches["nodes"].load(f"{strategy}.rank{rank}"), one)
+
+
+def test_two_nodes_measure_what_one_process_does(launches, tmp_path):
+    launches["nodes"].statuses()
+    expected = all_metrics(tmp_path)
+    assert "val/kid-subset19-projection-0-val23-fake19" in expected
+    for rank in (0, 1):
+        assert launches["nodes"].load(f"metrics.rank{rank}") == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])
@@ -164,7 +172,7 @@ SIZES = {
 @pytest.mark.parametrize("case", SIZES)
 def test_ranks_with_unequal_work(case, launches):
     run = launches["unequal"]
-    assert run.statuses() == [0, 0, 0], run.said()[-3000:]
+    assert run.statuses() == [0], run.said()[-3000:]
     ranks = [run.load(f"unequal.rank{rank}")[case] for rank in range(3)]
     assert [rank["sizes"] for rank in ranks] == [[sizes] * 2 for sizes in SIZES[case]]
     assert_same(ranks[0]["weights"], ranks[1]["weights"])
