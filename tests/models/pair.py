@@ -30,7 +30,7 @@ from pl_genmodels.models import sharding
 from pl_genmodels.models.adversarial import AdversarialModule
 from pl_genmodels.models.engine import rank_local_state
 from pl_genmodels.models.folder_checkpoints import PLAIN_VALUES
-from tests.conftest import ROOT
+from tests.conftest import ROOT, pass_over_imports
 from tests.models.harness import (
     Given,
     build,
@@ -317,6 +317,7 @@ def run(folder, names):
         except Exception:
             note_failure(folder, name, "reading the config")
         seconds[name] = time.process_time() - began
+    pass_over_imports()
     left, attempt = list(cases), 0
     pair = start_pair(left, folder, attempt)
     for case in cases:

@@ -22,6 +22,7 @@ from torch.distributed.fsdp import FSDPModule
 from pl_genmodels.callbacks import CollapseMonitor, ExactResume, Fidelity, GeneratorEMA, LastCheckpoint, SampleGrid
 from pl_genmodels.data import Loader, TensorSet
 from pl_genmodels.models import sharding
+from tests.conftest import pass_over_imports
 from tests.models import sharded_cases as cases
 from tests.models.harness import SaveAt, snapshot, trainer, whole
 from tests.small import Batches, samples
@@ -170,6 +171,7 @@ def run(folder):
     torch.set_num_threads(1)
     sharding.BLOCK_PARAMETERS = cases.BLOCK
     one_process(folder)
+    pass_over_imports()
     context = multiprocessing.get_context("fork")
     pair = [context.Process(target=play, args=(rank, folder)) for rank in (0, 1)]
     for process in pair:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import signal
@@ -21,6 +20,7 @@ from pl_genmodels.data import Loader, TensorSet
 from pl_genmodels.data.loader import shard
 from pl_genmodels.losses import R1
 from tests.callbacks.test_fidelity import all_metrics
+from tests.conftest import pass_over_imports
 from tests.models.harness import trainer
 from tests.small import gan, samples
 
@@ -219,5 +219,5 @@ def script(folder):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    gc.freeze()  # see tests/conftest.py
+    pass_over_imports()
     {"nodes": nodes, "tasks": tasks, "script": script}[sys.argv[1]](Path(sys.argv[2]))

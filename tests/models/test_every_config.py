@@ -31,7 +31,7 @@ from tests.models.harness import (
     trainer,
 )
 
-EPOCHS, BATCHES, BATCH_SIZE = 2, 4, 4
+EPOCHS, BATCHES, BATCH_SIZE = 2, 3, 4
 STOP = 5  # in the middle of an epoch and, with two critic steps, of a round
 
 
