@@ -1,7 +1,9 @@
 """Blocks that networks are made of: plain torch."""
 
+from pl_genmodels.layers.augmentation import Augmentation, DiffAugment, InstanceNoise
 from pl_genmodels.layers.image_pool import ImagePool, RankLocal
 from pl_genmodels.layers.masked import MaskedLinear, spread_degrees
+from pl_genmodels.layers.minibatch import BatchSimilarity
 from pl_genmodels.layers.noise import NoiseDropout
 from pl_genmodels.layers.norm import AtHandBatchNorm2d, PictureNorm2d, mixes_pictures, norm_layers
 from pl_genmodels.layers.padding import on_multiples, reflect
@@ -20,20 +22,26 @@ from pl_genmodels.layers.residual import (
     glorot_uniform_,
     scaled_normal_,
 )
+from pl_genmodels.layers.virtual_batch_norm import VirtualBatchNorm
 
 __all__ = [
     "AtHandBatchNorm2d",
+    "Augmentation",
+    "BatchSimilarity",
     "BiasedLeakyReLU",
+    "DiffAugment",
     "FIRDownsample",
     "FIRUpsample",
     "FixupBottleneck",
     "ImagePool",
     "InputDownBlock",
+    "InstanceNoise",
     "MaskedLinear",
     "NoiseDropout",
     "PictureNorm2d",
     "RankLocal",
     "ResidualBlock",
+    "VirtualBatchNorm",
     "downsample_mean",
     "glorot_uniform_",
     "mixes_pictures",

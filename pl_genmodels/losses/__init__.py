@@ -2,7 +2,9 @@
 
 from pl_genmodels.losses.adversarial import (
     AdversarialLoss,
+    CrossEntropy,
     Hinge,
+    LabelledLoss,
     LeastSquares,
     Minimax,
     NonSaturating,
@@ -23,6 +25,7 @@ from pl_genmodels.losses.penalties import (
     WeightClipping,
 )
 from pl_genmodels.losses.similarity import absolute_error, per_sample, squared_error
+from pl_genmodels.losses.wrapped import LabelNoise, LeCam
 
 __all__ = [
     "DRAGAN",
@@ -32,9 +35,13 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "Constraint",
+    "CrossEntropy",
     "Gaussian",
     "GradientPenalty",
     "Hinge",
+    "LabelNoise",
+    "LabelledLoss",
+    "LeCam",
     "LeastSquares",
     "Likelihood",
     "Minimax",

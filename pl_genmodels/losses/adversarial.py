@@ -49,33 +49,52 @@ def _needed(real: Tensor | None) -> Tensor:
     return real
 
 
-class Minimax(AdversarialLoss):
+class LabelledLoss(AdversarialLoss):
+    """A discriminator's loss that is a sum of one on samples called real and one on samples called generated."""
+
+    @abstractmethod
+    def as_real(self, logits: Tensor) -> Tensor:
+        """Loss of the discriminator on samples that it should call real, (B,) to (B,)."""
+
+    @abstractmethod
+    def as_fake(self, logits: Tensor) -> Tensor:
+        """Loss of the discriminator on samples that it should call generated, (B,) to (B,)."""
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
+        return self.as_real(real) + self.as_fake(fake)
+
+
+class CrossEntropy(LabelledLoss):
+    """D minimises sp(-a) + sp(b), the cross-entropy of the labels 1 and 0; sp is softplus."""
+
+    def as_real(self, logits: Tensor) -> Tensor:  # noqa: D102
+        return F.softplus(-logits)
+
+    def as_fake(self, logits: Tensor) -> Tensor:  # noqa: D102
+        return F.softplus(logits)
+
+
+class Minimax(CrossEntropy):
     """The saturating game: D minimises sp(-a) + sp(b), G minimises -sp(b).
 
     At p = q the discriminator's loss is 2 log 2. Goodfellow et al. 2014, eq. 1; sp is softplus.
     """
 
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
-        return F.softplus(-real) + F.softplus(fake)
-
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
         return -F.softplus(fake)
 
 
-class NonSaturating(AdversarialLoss):
+class NonSaturating(CrossEntropy):
     """D minimises sp(-a) + sp(b) as in `Minimax`; G minimises sp(-b), whose gradient does not vanish when D wins.
 
     Goodfellow et al. 2014, section 3.
     """
 
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
-        return F.softplus(-real) + F.softplus(fake)
-
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
         return F.softplus(-fake)
 
 
-class LeastSquares(AdversarialLoss):
+class LeastSquares(LabelledLoss):
     """D minimises 1/2 (a - real_target)^2 + 1/2 (b - fake_target)^2, G minimises 1/2 (b - generator_target)^2.
 
     Mao et al. 2017, eq. 9 with the 0-1-1 coding; (-1, 1, 0) gives the Pearson chi-square form of eq. 8.
@@ -91,21 +110,27 @@ class LeastSquares(AdversarialLoss):
             raise ValueError(f"generator_target: got {generator_target}, which is fake_target; G would learn nothing")
         self.fake_target, self.real_target, self.generator_target = fake_target, real_target, generator_target
 
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
-        return 0.5 * (real - self.real_target) ** 2 + 0.5 * (fake - self.fake_target) ** 2
+    def as_real(self, logits: Tensor) -> Tensor:  # noqa: D102
+        return 0.5 * (logits - self.real_target) ** 2
+
+    def as_fake(self, logits: Tensor) -> Tensor:  # noqa: D102
+        return 0.5 * (logits - self.fake_target) ** 2
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
         return 0.5 * (fake - self.generator_target) ** 2
 
 
-class Hinge(AdversarialLoss):
+class Hinge(LabelledLoss):
     """D minimises relu(1 - a) + relu(1 + b), G minimises -b.
 
     Lim and Ye 2017, eqs. 15-16; Miyato et al. 2018, eqs. 16-17. The least D loss is 2 (1 - TV(p, q)).
     """
 
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
-        return F.relu(1 - real) + F.relu(1 + fake)
+    def as_real(self, logits: Tensor) -> Tensor:  # noqa: D102
+        return F.relu(1 - logits)
+
+    def as_fake(self, logits: Tensor) -> Tensor:  # noqa: D102
+        return F.relu(1 + logits)
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
         return -fake

@@ -47,6 +47,8 @@ class Penalty(Recorded, ABC):
 def input_gradient(discriminator: nn.Module, points: Tensor) -> Tensor:
     """Gradient of D at each point, differentiable a second time, flattened to (B, n).
 
+    Of a discriminator that judges m samples in a row at once it is one gradient for these, (B / m, m n).
+
     Args:
         discriminator: Maps (B, ...) to logits (B,).
         points: Where to take the gradient, (B, ...).
@@ -56,7 +58,7 @@ def input_gradient(discriminator: nn.Module, points: Tensor) -> Tensor:
         points = points.detach().to(dtype).requires_grad_()
         logits = logits_at(points)
         (gradient,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
-    return gradient.flatten(1)
+    return gradient.reshape(logits.numel(), -1) if len(logits) < len(points) else gradient.flatten(1)
 
 
 def gradient_norm(gradient: Tensor) -> Tensor:

@@ -47,19 +47,6 @@ def average_gradients(parameters: Iterable[nn.Parameter], world_size: int) -> No
             torch._foreach_copy_(bucket, list(torch._utils._unflatten_dense_tensors(flat, bucket)))
 
 
-def mean_over_ranks(values: Tensor) -> Tensor:
-    """Mean over the batches of all ranks of what is a mean over each one's; a collective call.
-
-    Its gradient is that of the rank's own mean, so that the average of the ranks' gradients is the gradient of a
-    function of the mean over all.
-    """
-    if not (dist.is_available() and dist.is_initialized()):
-        return values
-    total = values.detach().clone()
-    dist.all_reduce(total)
-    return values + (total / dist.get_world_size() - values.detach())
-
-
 def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
     bucket: list[Tensor] = []
     size = 0

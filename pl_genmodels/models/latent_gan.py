@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from pl_genmodels.layers import Augmentation, ImagePool
 from pl_genmodels.losses import AdversarialLoss, Constraint, NonSaturating, Penalty
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.averaging import AveragedGeneratorModule
@@ -36,6 +37,9 @@ class LatentGAN(AveragedGeneratorModule, SamplingModule):
         loss: What the two players minimise.
         penalties: Terms added to the discriminator's loss.
         constraints: What keeps the discriminator's weights in a set.
+        augmentations: What the discriminator sees samples through, real and generated ones, in both players' turns.
+        replay_size: Generated samples to keep, half of which the discriminator is shown in place of new ones; see
+            `ImagePool`.
         prior: Distribution of the latents.
         critic_steps: Discriminator steps for one generator step, each on its own batch.
         fresh_latents: New latents for the generator's turn (the paper's two forwards) instead of shared ones.
@@ -65,6 +69,8 @@ class LatentGAN(AveragedGeneratorModule, SamplingModule):
         loss: AdversarialLoss = NonSaturating(),
         penalties: list[Penalty] | None = None,
         constraints: list[Constraint] | None = None,
+        augmentations: list[Augmentation] | None = None,
+        replay_size: int = 0,
         prior: Prior = NormalPrior(),
         critic_steps: int = 1,
         fresh_latents: bool = False,
@@ -85,6 +91,8 @@ class LatentGAN(AveragedGeneratorModule, SamplingModule):
             fresh_latents or generator_batch_factor > 1,
             compile,
         )
+        if replay_size < 0:
+            raise ValueError(f"replay_size: got {replay_size}, allowed is 0 or more")
         if generator_batch_factor < 1:
             raise ValueError(f"generator_batch_factor: got {generator_batch_factor}, allowed is 1 or more")
         if generator_batch_factor > 1 and loss.generator_needs_real:
@@ -95,6 +103,7 @@ class LatentGAN(AveragedGeneratorModule, SamplingModule):
         self.generator_batch_factor = generator_batch_factor
         self.loss, self.prior = loss, prior
         self.penalties, self.constraints = penalties or [], constraints or []
+        self.augmentations, self.replay_size = augmentations or [], replay_size
         self._factories = {"generator": generator, "discriminator": discriminator}
         if self.image_shape is not None:
             self.configure_model()
@@ -115,6 +124,16 @@ class LatentGAN(AveragedGeneratorModule, SamplingModule):
             setattr(self, player, stored_for(image_shape, network))
         for constraint in self.constraints:
             constraint.attach(self.discriminator)
+        if self.replay_size:
+            self.replay = ImagePool(image_shape, self.replay_size)
+
+    def player_networks(self, player: str) -> list[nn.Module]:
+        """The discriminator owns what it remembers of earlier samples and logits."""
+        networks = super().player_networks(player)
+        if player == "discriminator":
+            networks += [self.replay] if self.replay_size else []
+            networks += [self.loss] if isinstance(self.loss, nn.Module) else []
+        return networks
 
     def replicated_players(self) -> set[str]:
         """A penalty on the discriminator's gradient needs the discriminator whole."""
@@ -185,9 +204,21 @@ class LatentGAN(AveragedGeneratorModule, SamplingModule):
         """Samples from the trained generator."""
         return {"image": self.generator(batch["latent"])}
 
+    def shown(self, player: str, generated: Batch) -> Batch:
+        """New and earlier samples for the discriminator, if it has a memory."""
+        if not self.replay_size or player != "discriminator":
+            return generated
+        return {**generated, "image": self.replay(generated["image"].detach())}
+
+    def augment(self, images: Tensor) -> Tensor:
+        """Samples as the discriminator sees them."""
+        for augmentation in self.augmentations:
+            images = augmentation(images, self.images_seen)
+        return images
+
     def discriminator_terms(self, batch: Batch, generated: Batch) -> Terms:
         """Real and generated samples pass the discriminator as two batches, so that batch statistics stay apart."""
-        real, fake = batch["image"], generated["image"]
+        real, fake = self.augment(batch["image"]), self.augment(generated["image"])
         terms = {"adversarial": self.loss.discriminator(self.judge(real), self.judge(fake))}
         for penalty in self.penalties:
             terms[penalty.name] = penalty(self.discriminator, real, fake)
@@ -198,8 +229,8 @@ class LatentGAN(AveragedGeneratorModule, SamplingModule):
         real = None
         if self.loss.generator_needs_real:
             with torch.no_grad():
-                real = self.judge(batch["image"])
-        return {"adversarial": self.loss.generator(self.judge(generated["image"]), real)}
+                real = self.judge(self.augment(batch["image"]))
+        return {"adversarial": self.loss.generator(self.judge(self.augment(generated["image"])), real)}
 
     def judge(self, images: Tensor) -> Tensor:
         """Logits in at least single precision, (B,)."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
 from torch.optim import Adam, RMSprop
 from torch.optim.optimizer import ParamsT
 
@@ -26,6 +31,57 @@ class GANAdam(Adam):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, weight_decay=weight_decay)
+
+
+class HistoricalAdam(GANAdam):
+    r"""Adam that holds parameters near the mean of their past values.
+
+    The player's loss gets $w \|\theta - \frac1t \sum_{i \le t} \theta_i\|^2$, whose gradient is added here, after
+    clipping. Salimans et al. 2016, section 3.3. The means are part of the optimiser's state.
+
+    Args:
+        params: Parameters of one player.
+        lr: Learning rate.
+        betas: Decay of the first and second moment.
+        historical_weight: w.
+
+    Raises:
+        ValueError: For a negative weight.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float = 2e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+        historical_weight: float = 1e-3,
+    ) -> None:
+        if historical_weight < 0:
+            raise ValueError(f"historical_weight: got {historical_weight}, allowed is 0 or more")
+        super().__init__(params, lr, betas)
+        self.historical_weight = historical_weight
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Add the gradient of the distance from the mean, step, and take the values into the mean."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        moved: list[Tensor] = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        known = [p for p in moved if "historical_mean" in self.state[p]]
+        first = {p: p.clone() for p in moved if not self.state[p]}  # Adam takes a state for its own if there is one
+        if known:
+            means = [self.state[p]["historical_mean"] for p in known]
+            steps = int(self.state[known[0]]["step"]) + 1  # lies on the CPU
+            torch._foreach_lerp_(means, known, 1 / steps)
+            gradients = [p.grad for p in known if p.grad is not None]
+            torch._foreach_add_(gradients, known, alpha=2 * self.historical_weight)
+            torch._foreach_sub_(gradients, means, alpha=2 * self.historical_weight)
+        super().step()
+        for p, value in first.items():
+            self.state[p]["historical_mean"] = value
+        return loss
 
 
 class CriticAdam(Adam):

@@ -20,6 +20,7 @@ from pl_genmodels.networks.patches import PatchDiscriminator, PixelDiscriminator
 from pl_genmodels.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from pl_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from pl_genmodels.networks.translators import EncoderDecoderTranslator, ResNetTranslator, UNetTranslator
+from pl_genmodels.networks.wrapped import MinibatchDiscriminator, PackedDiscriminator, VirtualBatchNormGenerator
 
 __all__ = [
     "ConvDecoder",
@@ -38,7 +39,9 @@ __all__ = [
     "MLPEncoder",
     "MLPGenerator",
     "MLPTranslator",
+    "MinibatchDiscriminator",
     "NormalPrior",
+    "PackedDiscriminator",
     "PatchDiscriminator",
     "PixelCache",
     "PixelDiscriminator",
@@ -52,4 +55,5 @@ __all__ = [
     "Translator",
     "UNetTranslator",
     "UniformPrior",
+    "VirtualBatchNormGenerator",
 ]

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from pl_genmodels.layers.ranks import mean_over_ranks
 from pl_genmodels.losses import AdversarialLoss, NonSaturating, per_sample, squared_error
 from pl_genmodels.losses.precision import at_least_single
-from pl_genmodels.models.engine import mean_over_ranks
 from pl_genmodels.models.optimizers import DiscoGANAdam
 from pl_genmodels.models.translating import TwoWayModule
 from pl_genmodels.networks import DCGANDiscriminator, Discriminator, EncoderDecoderTranslator, Translator
