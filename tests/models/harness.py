@@ -250,6 +250,21 @@ def note_terms(model, maker, terms):
     setattr(model, maker, noted)
 
 
+def between(starts, ends):
+    """Nodes of a graph that lie on a way from a start to an end, ends left out."""
+    reaching, seen, left = set(ends), set(ends), [(node, False) for node in starts]
+    while left:
+        node, followed = left.pop()
+        below = [before for before, _ in node.next_functions if before is not None]
+        if followed:
+            if any(before in reaching for before in below):
+                reaching.add(node)
+        elif node not in seen:
+            seen.add(node)
+            left += [(node, True), *((before, False) for before in below)]
+    return reaching - set(ends)
+
+
 @contextlib.contextmanager
 def own_gradients():
     """For each call of `torch.autograd.grad`, whether a 16-bit number lies between its inputs and its outputs."""
@@ -257,15 +272,11 @@ def own_gradients():
 
     def watched(outputs, inputs, *args, **kwargs):
         as_tuple = lambda x: (x,) if isinstance(x, torch.Tensor) else tuple(x)
-        left, seen = [x.grad_fn for x in as_tuple(outputs)], {x.grad_fn for x in as_tuple(inputs)} - {None}
-        half = any(x.dtype in HALF for x in (*as_tuple(outputs), *as_tuple(inputs)))
-        while left:
-            node = left.pop()
-            if node is not None and node not in seen:
-                seen.add(node)
-                half |= any(x.dtype in HALF for x in node._input_metadata)
-                left += [before for before, _ in node.next_functions]
-        found.append(half)
+        ends = [torch.autograd.graph.get_gradient_edge(x).node for x in as_tuple(inputs)]
+        nodes = between([x.grad_fn for x in as_tuple(outputs)], ends)
+        kinds = [x.dtype for x in (*as_tuple(outputs), *as_tuple(inputs))]
+        kinds += [x.dtype for node in nodes for x in node._input_metadata]
+        found.append(any(kind in HALF for kind in kinds))
         return grad(outputs, inputs, *args, **kwargs)
 
     torch.autograd.grad = watched
