@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from pl_genmodels.models import engine
 from pl_genmodels.models.translation.discogan import DiscoGAN
 from pl_genmodels.models.translation.dualgan import DualGAN
 from pl_genmodels.networks import (
@@ -155,23 +154,6 @@ def test_stop_between_two_generator_updates_and_resume(tmp_path):
         runs.append((snapshot(model, runner), rows.rows))
     assert_same(runs[0][0], runs[1][0])
     assert [row for row in runs[0][1] if row[0] >= 3] == runs[1][1]
-
-
-def test_a_mean_over_ranks_has_the_gradient_of_the_whole_batch(monkeypatch):
-    """Two ranks one after the other; the average of their gradients is that of the square of the mean over both."""
-    weight = torch.tensor(0.7, dtype=torch.double, requires_grad=True)
-    parts = torch.tensor([1.0, 2.0, 4.0, 9.0], dtype=torch.double).view(2, 2)
-    means = [(weight * part).mean() for part in parts]
-    monkeypatch.setattr(engine.dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(engine.dist, "get_world_size", lambda: 2)
-    gradients = []
-    for mine, other in (means, means[::-1]):
-        monkeypatch.setattr(engine.dist, "all_reduce", lambda total, other=other: total.add_(other.detach()))
-        value = engine.mean_over_ranks(mine)
-        torch.testing.assert_close(value, (0.7 * parts.mean()))
-        gradients.append(torch.autograd.grad(value.square(), weight)[0])
-    (whole,) = torch.autograd.grad((weight * parts.flatten()).mean().square(), weight)
-    torch.testing.assert_close(sum(gradients) / 2, whole)
 
 
 def test_discriminators_without_features_are_refused():
