@@ -57,6 +57,12 @@ def default_arguments(cls: type) -> dict[str, Any]:
     return {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
 
 
+def own_defaults(cls: type) -> dict[str, Any]:
+    """Defaults of a constructor without those arguments that whoever builds the object supplies."""
+    supplied = getattr(cls, "supplied", ())
+    return {name: default for name, default in default_arguments(cls).items() if name not in supplied}
+
+
 def import_path(thing: type | FunctionType) -> str:
     """Dotted path under which a class or function can be imported.
 
@@ -97,10 +103,10 @@ def to_spec(value: Any) -> Any:
         arguments = {name: entry for name, entry in value.init_args.items() if name not in value.supplied}
         return {"class_path": import_path(type(value)), "init_args": to_spec(arguments)}
     if isinstance(value, type):
-        return {"class_path": import_path(value), "init_args": to_spec(default_arguments(value))}
+        return {"class_path": import_path(value), "init_args": to_spec(own_defaults(value))}
     if isinstance(value, functools.partial):
         target = _target(value)
-        defaults = default_arguments(target) if isinstance(target, type) else {}
+        defaults = own_defaults(target) if isinstance(target, type) else {}
         return {"class_path": import_path(target), "init_args": to_spec({**defaults, **value.keywords})}
     if isinstance(value, FunctionType):
         return import_path(value)

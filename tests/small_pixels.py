@@ -98,3 +98,33 @@ class Anew(PixelCache):
         each = self.network.each
         image = image.to(self.network.weight.dtype)
         return self.network(image, self.label)[:, channel * each : (channel + 1) * each, row, column]
+
+
+def with_random_weights(network, scale=1.0):
+    """The network in double precision with every parameter drawn anew: no bias or class is 0 by its initial value."""
+    network = network.double()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
+            parameter.normal_(0, scale * min(1.0, 1.5 / fan_in**0.5))
+    return network
+
+
+def dependence(network, draws=3, label=None):
+    """Which values (columns) the parameters of each value (rows) depend on, in order, for random weights and pictures.
+
+    One backward pass gives one row for each picture of a batch.
+    """
+    channels, height, width = network.image_shape
+    size = channels * height * width
+    found = torch.zeros(size, size, dtype=torch.bool)
+    for _ in range(draws):
+        with_random_weights(network)
+        image = torch.rand(1, channels, height, width, dtype=torch.float64).mul(2).sub(1).repeat(size, 1, 1, 1)
+        image.requires_grad_()
+        parameters = network(image, None if label is None else label.expand(size))
+        parameters = parameters.unflatten(1, (channels, -1))
+        mixed = (parameters * torch.randn_like(parameters)).sum(2)
+        in_order(mixed).diagonal().sum().backward()
+        found |= in_order(image.grad) != 0
+    return found

@@ -1,6 +1,7 @@
 """Lightning callbacks: pictures, FID, averaged weights, exact resume, signs of collapse."""
 
 from pl_genmodels.callbacks.collapse import CollapseMonitor, TrainingCollapsedError
+from pl_genmodels.callbacks.completions import Completions
 from pl_genmodels.callbacks.ema import GeneratorEMA
 from pl_genmodels.callbacks.fidelity import Fidelity
 from pl_genmodels.callbacks.last_checkpoint import LastCheckpoint
@@ -12,6 +13,7 @@ from pl_genmodels.callbacks.translation_quality import TranslationQuality
 
 __all__ = [
     "CollapseMonitor",
+    "Completions",
     "ExactResume",
     "Fidelity",
     "GenerativeProgressBar",

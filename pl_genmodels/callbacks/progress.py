@@ -43,6 +43,7 @@ class RunSummary(Callback):
         places = {
             "pictures": folder / "samples",
             "translations": folder / "translations",
+            "completions": folder / "completions",
             "best checkpoint": best[0].best_model_path if best else None,
             "last checkpoint": last[0].path if last else None,  # type: ignore[attr-defined]
             "curves": folder / "metrics.csv",

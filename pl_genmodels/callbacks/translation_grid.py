@@ -71,7 +71,7 @@ class TranslationGrid(RunPictures):
 
 
 def fixed_batch(trainer: Trainer, module: Any, number: int) -> Batch:
-    """The first pairs of the validation data, or else of the training data, as models read them.
+    """The first samples of the validation data, or else of the training data, as models read them.
 
     Args:
         trainer: Whose data.
@@ -79,7 +79,7 @@ def fixed_batch(trainer: Trainer, module: Any, number: int) -> Batch:
         number: How many; fewer if there are fewer on this rank.
 
     Returns:
-        `source` and `target`, each (number, C, H, W) or (number, n), on the CPU.
+        What the model names and the data hold, such as `source` and `target`, (number, ...) each, on the CPU.
     """
     try:
         loader, _ = real_images(trainer, "val")
@@ -91,10 +91,10 @@ def fixed_batch(trainer: Trainer, module: Any, number: int) -> Batch:
     with torch.random.fork_rng(devices=[]):
         for batch in loader:
             batch = as_batch(batch if convert is None else convert(batch, 0), module.batch_keys)
-            found.append({key: batch[key] for key in module.batch_keys})
+            found.append({key: batch[key] for key in module.batch_keys if key in batch})
             if sum(len(part[module.batch_keys[0]]) for part in found) >= number:
                 break
-    return {key: torch.cat([part[key] for part in found])[:number].cpu() for key in module.batch_keys}
+    return {key: torch.cat([part[key] for part in found])[:number].cpu() for key in found[0]}
 
 
 def side_by_side(pictures: list[Image.Image]) -> Image.Image:

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from pl_genmodels.catalogue import listing
+from pl_genmodels.cli.completion import complete
 from pl_genmodels.cli.errors import Parser
 from pl_genmodels.cli.evaluation import evaluate, parent_made, require_pictures
 from pl_genmodels.cli.export import export
@@ -86,6 +87,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "list": list_systems,
     "sample": sample,
     "interpolate": interpolate,
+    "complete": complete,
     "translate": translate,
     "evaluate": evaluate,
     "export": export,

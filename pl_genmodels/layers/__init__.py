@@ -3,6 +3,7 @@
 from pl_genmodels.layers.augmentation import Augmentation, DiffAugment, InstanceNoise
 from pl_genmodels.layers.image_pool import ImagePool, RankLocal
 from pl_genmodels.layers.masked import MaskedLinear, spread_degrees
+from pl_genmodels.layers.masked_conv import MaskedConv2d, MaskedConvCache
 from pl_genmodels.layers.minibatch import BatchSimilarity
 from pl_genmodels.layers.noise import NoiseDropout
 from pl_genmodels.layers.norm import AtHandBatchNorm2d, PictureNorm2d, mixes_pictures, norm_layers
@@ -36,6 +37,8 @@ __all__ = [
     "ImagePool",
     "InputDownBlock",
     "InstanceNoise",
+    "MaskedConv2d",
+    "MaskedConvCache",
     "MaskedLinear",
     "NoiseDropout",
     "PictureNorm2d",

@@ -13,13 +13,14 @@ from tqdm import tqdm
 
 from pl_genmodels.losses import Bernoulli, PixelLikelihood
 from pl_genmodels.losses.precision import at_least_single
-from pl_genmodels.models.engine import evaluating
+from pl_genmodels.models.engine import evaluating, stored_for
 from pl_genmodels.models.latents import draw_of_seed
 from pl_genmodels.models.likelihood import LikelihoodModule
 from pl_genmodels.networks import PixelNetwork
 from pl_genmodels.types import Batch, ImageShape, Terms
 
 SAMPLE_BATCH = 256  # pictures that are drawn at once when many are asked for
+HALVES = ("top", "bottom", "left", "right")
 
 
 class AutoregressiveModule(LikelihoodModule):
@@ -41,6 +42,8 @@ class AutoregressiveModule(LikelihoodModule):
     Raises:
         ValueError: For a negative number of classes.
     """
+
+    network: PixelNetwork
 
     def __init__(
         self,
@@ -77,7 +80,8 @@ class AutoregressiveModule(LikelihoodModule):
                 f"likelihood: got {type(self.likelihood).__name__}, which couples channels, allowed with "
                 f"{type(network).__name__}, which orders them, are likelihoods of one value such as Categorical"
             )
-        self.network: PixelNetwork = network
+        self.network = network
+        stored_for(image_shape, network)
 
     # ---- the likelihood
 
@@ -176,6 +180,39 @@ class AutoregressiveModule(LikelihoodModule):
                 self._fill(image[part], uniforms[part], classes, chosen, bar)
         return image
 
+    def complete(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        num_completions: int = 1,
+        *,
+        seed: int | None = None,
+        label: Tensor | None = None,
+    ) -> Tensor:
+        """Several samples for each picture of which a part is known; see `sample`.
+
+        Args:
+            image: In [-1, 1], (B, C, H, W); what is not known may hold anything in the range.
+            mask: Where pixels are known, booleans (H, W).
+            num_completions: Samples a picture.
+            seed: Of the samples.
+            label: Classes of the pictures, (B,), where the model has classes; by default samples cycle through them.
+
+        Returns:
+            (B, num_completions, C, H, W).
+
+        Raises:
+            ValueError: For no completions, or arguments of a wrong shape or value.
+        """
+        if num_completions < 1:
+            raise ValueError(f"num_completions: got {num_completions}, allowed is 1 or more")
+        if image.ndim != 4:
+            raise ValueError(f"image: got shape {tuple(image.shape)}, allowed is {('B', *self.network.image_shape)}")
+        repeated = image.repeat_interleave(num_completions, 0)
+        label = None if label is None else label.repeat_interleave(num_completions)
+        samples = self.sample(len(repeated), seed=seed, label=label, known=repeated, mask=mask)
+        return samples.unflatten(0, (len(image), num_completions))
+
     def draw_uniforms(self, num_samples: int, *, seed: int | None = None, first: int = 0) -> Tensor:
         """The numbers that samples are made of, (num_samples, H, W, uniforms per pixel); see `sample`."""
         channels, height, width = self.network.image_shape
@@ -247,3 +284,24 @@ def require_range(name: str, image: Tensor) -> None:
     low, high = (float(value) for value in image.aminmax())
     if not (low >= -1 and high <= 1):
         raise ValueError(f"{name}: got values from {low:.3g} to {high:.3g}, allowed are values in [-1, 1]")
+
+
+def known_half(side: str, height: int, width: int) -> Tensor:
+    """A mask that is true in one half of a picture, booleans (H, W).
+
+    Args:
+        side: Which half is known: top, bottom, left or right.
+        height: Of the picture.
+        width: Of the picture.
+
+    Raises:
+        ValueError: For another side.
+    """
+    if side not in HALVES:
+        raise ValueError(f"side: got {side!r}, allowed are {', '.join(HALVES)}")
+    mask = torch.zeros(height, width, dtype=torch.bool)
+    if side in ("top", "bottom"):
+        mask[: height // 2] = True
+        return mask if side == "top" else ~mask
+    mask[:, : width // 2] = True
+    return mask if side == "left" else ~mask

@@ -15,8 +15,11 @@ from pl_genmodels.networks.base import (
 from pl_genmodels.networks.convolutional import ConvDecoder, ConvEncoder
 from pl_genmodels.networks.coupled import CoupledDiscriminator, CoupledGenerator
 from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from pl_genmodels.networks.gated_pixel_cnn import GatedPixelCNNNetwork
+from pl_genmodels.networks.made import MADENetwork, NADENetwork
 from pl_genmodels.networks.mlp import MLPDecoder, MLPDiscriminator, MLPEncoder, MLPGenerator, MLPTranslator
 from pl_genmodels.networks.patches import PatchDiscriminator, PixelDiscriminator
+from pl_genmodels.networks.pixel_cnn import PixelCNNNetwork
 from pl_genmodels.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from pl_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from pl_genmodels.networks.translators import EncoderDecoderTranslator, ResNetTranslator, UNetTranslator
@@ -33,16 +36,20 @@ __all__ = [
     "Discriminator",
     "Encoder",
     "EncoderDecoderTranslator",
+    "GatedPixelCNNNetwork",
     "Generator",
+    "MADENetwork",
     "MLPDecoder",
     "MLPDiscriminator",
     "MLPEncoder",
     "MLPGenerator",
     "MLPTranslator",
     "MinibatchDiscriminator",
+    "NADENetwork",
     "NormalPrior",
     "PackedDiscriminator",
     "PatchDiscriminator",
+    "PixelCNNNetwork",
     "PixelCache",
     "PixelDiscriminator",
     "PixelNetwork",

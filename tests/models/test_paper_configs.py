@@ -26,6 +26,10 @@ PARAMETERS = {
     "r3gan_cifar10": {"generator": 20_732_160, "discriminator": 20_683_776},
     "cogan_mnist": {"generator": 7_842_694, "discriminator": 427_593},
     "vae_mnist": {"encoder": 412_540, "decoder": 403_284},
+    "made_mnist": {"network": 13_168_224},
+    "pixel_cnn_cifar10": {"network": 3_537_408},
+    "pixel_cnn_mnist": {"network": 57_921},
+    "gated_pixel_cnn_cifar10": {"network": 10_438_272},
 }
 PAPERS = sorted((ROOT / "configs" / "paper").glob("*.yaml"))
 
