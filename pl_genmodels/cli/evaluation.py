@@ -11,7 +11,9 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from pl_genmodels.cli.errors import classes_for
+from pl_genmodels.cli.measures import FIDELITY, MEASURES, chosen_measures, disentanglement, likelihood, probe
 from pl_genmodels.data import AlignedFolder, ImageData, ImageFolder, PairData, UnalignedFolders, rebuild
+from pl_genmodels.data.factors import FactorData
 from pl_genmodels.metrics import FeatureExtractor
 from pl_genmodels.types import ImageShape
 
@@ -25,47 +27,72 @@ def evaluate(
     split: str | None = None,
     seed: int = 0,
     batch_size: int = 256,
+    num_importance_samples: int | None = None,
     out: str | None = None,
 ) -> None:
     """Compare samples or translations of a checkpoint with real images.
 
-    Of translations it also says how much of a sample comes back, how much is left of one that is in the domain already,
-    and for pairs how near they are to the truth.
+    Of a model with a likelihood it says the nats of an image; of one with an encoder what a linear classifier makes
+    of its codes, where images have labels, and how disentangled they are, where factors are known. Of translations it
+    says how much of a sample comes back, how much is left of one that is in the domain already, and for pairs how near
+    they are to the truth.
 
     Args:
         ckpt_path: Checkpoint of the model.
         data: A data set of this package, or a folder: of images, or for translations with trainA, trainB or pairs side
             by side; by default the data of the training run.
         extractor: Network that turns images into features; by default that of the run, else InceptionV3.
-        metrics: Some of fid, kid, isc (inception score), prc (precision and recall); all by default, for translations
-            fid and kid.
+        metrics: Some of fid, kid, isc (inception score), prc (precision and recall), likelihood, probe (linear) and
+            disentanglement; by default all that model and data allow, for translations fid and kid.
         num_samples: How many samples; as many as there are real images by default. Of translations all are made.
-        split: Real images to compare with: train, val or test; train by default, for translations val.
+        split: Real images to compare with: train, val or test; train by default, for translations val, for likelihood
+            and probe (which is fitted to train in any case) test.
         seed: Of the samples, or of the noise of translations.
         batch_size: Samples drawn at a time.
+        num_importance_samples: Latents an image for the bound on the likelihood; the more, the tighter. It takes time,
+            so that by default it is left out unless metrics names it, then with 500.
         out: A .json file for the results, besides printing them.
     """
     from pl_genmodels.checkpoints import load, read_checkpoint
 
     model = load(ckpt_path)
     checkpoint = read_checkpoint(ckpt_path, map_location="meta")
-    given = _data(data, model, checkpoint)
+    given = choose_data(data, model, checkpoint, "evaluate")
     given.prepare_data()
-    translates = hasattr(model, "translate")
-    split = split or ("val" if translates else "train")
-    given.setup("fit" if split == "train" else "validate" if split == "val" else "test")
-    if translates:
-        results = _of_translations(model, given, extractor, metrics, split, seed, checkpoint)
+    if hasattr(model, "translate"):
+        results = _of_translations(model, given, extractor, metrics, split or "val", seed, checkpoint)
     else:
-        require_pictures(model.image_shape, "evaluate")
-        results = _of_samples(model, given, extractor, metrics, split, seed, checkpoint, num_samples, batch_size)
+        require_known(metrics)
+        more = chosen_measures(model, given, metrics, num_importance_samples)
+        measures = [name for name in metrics if name in FIDELITY] if metrics is not None else list(FIDELITY)
+        results = {}
+        if measures:
+            require_pictures(model.image_shape, "evaluate")
+            chosen = split or "train"
+            results |= _of_samples(model, given, extractor, measures, chosen, seed, checkpoint, num_samples, batch_size)
+        if "likelihood" in more:
+            results |= likelihood(model, given, split or "test", num_importance_samples, seed)
+        if "probe" in more:
+            results |= probe(model, given, split or "test")
+        if "disentanglement" in more and isinstance(given, FactorData):
+            results |= disentanglement(model, given, seed)
     for name, value in results.items():
         print(f"{name}: {value:.6g}")
     if out is not None:
         parent_made(Path(out)).write_text(json.dumps(results, indent=2) + "\n")
 
 
-def _data(data: ImageData | str | None, model: Any, checkpoint: Mapping[str, Any]) -> ImageData:
+def require_known(metrics: list[str] | None) -> None:
+    """Refuse measures that there are not.
+
+    Raises:
+        ValueError: If there is one, or none at all.
+    """
+    if metrics is not None and (not metrics or not set(metrics) <= {*FIDELITY, *MEASURES}):
+        raise ValueError(f"metrics: got {metrics!r}, allowed is a list of {', '.join([*FIDELITY, *MEASURES])}")
+
+
+def choose_data(data: ImageData | str | None, model: Any, checkpoint: Mapping[str, Any], verb: str) -> ImageData:
     """The data to compare with, made for the model's shapes where the command line names a folder only."""
     if data is None:
         if "datamodule_hyper_parameters" not in checkpoint:
@@ -77,7 +104,7 @@ def _data(data: ImageData | str | None, model: Any, checkpoint: Mapping[str, Any
         return data
     if not Path(data).is_dir():
         raise ValueError(f"data: {data!r} is neither a folder nor one of {', '.join(classes_for('data'))}")
-    shape = require_pictures(model.image_shape, "evaluate")
+    shape = require_pictures(model.image_shape, verb)
     if not hasattr(model, "translate"):
         return ImageFolder(data, size=shape[-1], channels=shape[0])
     unpaired = any((Path(data) / f"{split}A").is_dir() for split in ("train", "val", "test"))
@@ -89,7 +116,7 @@ def _of_samples(
     model: Any,
     data: ImageData,
     extractor: FeatureExtractor | None,
-    metrics: list[str] | None,
+    measures: list[str],
     split: str,
     seed: int,
     checkpoint: Mapping[str, Any],
@@ -105,7 +132,6 @@ def _of_samples(
     if extractor is None:
         protocol = fidelity_from_checkpoint(checkpoint)
         extractor = InceptionV3() if protocol is None else build(protocol["extractor"], FeatureExtractor)
-    measures = metrics or ["fid", "kid", "isc", "prc"]
     images, known = data.evaluation_loader(split), data.fingerprint
     state = real_state(images, extractor, measures, split=split, seed=seed, fingerprint=known, device=model.device)
     options: dict[str, Any] = {"num_samples": num_samples, "split": split, "seed": seed, "batch_size": batch_size}

@@ -12,9 +12,9 @@ from pl_genmodels.cli.completion import complete
 from pl_genmodels.cli.errors import Parser
 from pl_genmodels.cli.evaluation import evaluate, parent_made, require_pictures
 from pl_genmodels.cli.export import export
+from pl_genmodels.cli.representation import encode, reconstruct
 from pl_genmodels.cli.translation import translate
 from pl_genmodels.models.base import SamplingModule
-from pl_genmodels.models.latent_gan import LatentGAN
 
 
 def sample(ckpt_path: str, num_samples: int = 64, out: str = "samples.png", seed: int = 0, columns: int = 8) -> None:
@@ -62,7 +62,7 @@ def interpolate(
     from pl_genmodels.editing import interpolate as walk
 
     model = load(ckpt_path)
-    if not isinstance(model, LatentGAN):
+    if not (hasattr(model, "draw_latents") and hasattr(model, "decode")):
         raise ValueError(f"interpolate: the checkpoint is of a {type(model).__name__}, allowed are models with latents")
     require_pictures(model.image_shape, "interpolate")
     frames = walk(model, num_paths, num_steps, seed=seed, path=path)  # (paths, steps, C, H, W)
@@ -89,6 +89,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "interpolate": interpolate,
     "complete": complete,
     "translate": translate,
+    "encode": encode,
+    "reconstruct": reconstruct,
     "evaluate": evaluate,
     "export": export,
 }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-
-from pl_genmodels.models.latent_gan import LatentGAN
 
 
 def lerp(start: Tensor, end: Tensor, share: Tensor | float) -> Tensor:
@@ -34,9 +34,7 @@ def slerp(start: Tensor, end: Tensor, share: Tensor | float) -> Tensor:
     return torch.where(straight, lerp(start, end, share), arc)
 
 
-def interpolate(
-    model: LatentGAN, num_paths: int = 8, num_steps: int = 10, *, seed: int = 0, path: str = "slerp"
-) -> Tensor:
+def interpolate(model: Any, num_paths: int = 8, num_steps: int = 10, *, seed: int = 0, path: str = "slerp") -> Tensor:
     """Samples along paths between consecutive latents of a seed.
 
     Args:
