@@ -9,8 +9,10 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
+from torch.utils.data import DataLoader
 
 import pl_genmodels
+from pl_genmodels.callbacks.sample_grid import grid_picture
 from pl_genmodels.cli import main, measures
 from pl_genmodels.data import Digits, Sprites
 from pl_genmodels.losses import Gaussian
@@ -59,7 +61,9 @@ def test_codes_of_a_data_set(vae, pca, tmp_path, capsys):
     assert found.files == ["codes", "label"]
     assert np.allclose(found["codes"], expected.numpy(), atol=1e-6)
     assert np.array_equal(found["label"], data["label"].numpy())
-    main(["encode", "--ckpt_path", vae, "--out", str(out), "--data", "Sprites", "--data.size", "8", "--data.num_x", "1"])
+    main(
+        ["encode", "--ckpt_path", vae, "--out", str(out), "--data", "Sprites", "--data.size", "8", "--data.num_x", "1"]
+    )
     found, sprites = np.load(out), Sprites(size=8, num_x=1)
     assert found["factors"].shape == (1152, 5)
     assert np.array_equal(found["factors"], sprites.factors_of(sprites.load("test").indices).numpy())
@@ -101,6 +105,34 @@ def test_reconstructions_stand_beside_their_images(pca, tmp_path):
         assert np.abs(left - images[index, 0].numpy()).max() <= 1
         assert 0 < np.abs(right - left).mean() < 40  # of 255: twenty components know it roughly
         assert np.corrcoef(left.ravel(), right.ravel())[0, 1] > 0.8
+
+
+def test_traversals_from_the_prior_or_a_picture(vae, pca, tmp_path, capsys):
+    model, out = pl_genmodels.load(vae), tmp_path / "rows.png"
+    options = ["--ckpt_path", vae, "--out", str(out), "--num_steps", "3"]
+    main(["traverse", *options, "--num_dims", "2"])
+    latents = torch.zeros(6, 3)
+    latents[[0, 2], 0], latents[[3, 5], 1] = torch.tensor([-2.0, 2.0]), torch.tensor([-2.0, 2.0])
+    assert np.array_equal(np.asarray(Image.open(out)), np.asarray(grid_picture(model.decode(latents), 3, 8)))
+    image = np.zeros((8, 8), np.uint8)
+    image[2:6, 3:5] = 255
+    Image.fromarray(image).save(tmp_path / "bar.png")
+    main(["traverse", *options, "--num_dims", "1", "--input", str(tmp_path / "bar.png")])
+    code = model.encode(torch.from_numpy(image)[None, None].float() / 127.5 - 1)
+    latents = code.repeat(3, 1)
+    latents[:, 0] = torch.tensor([-2.0, 0.0, 2.0])
+    assert np.array_equal(np.asarray(Image.open(out)), np.asarray(grid_picture(model.decode(latents), 3, 8)))
+    assert "PCA, allowed are models that draw latents" in fails(capsys, "traverse", "--ckpt_path", pca)
+    assert "span: got -1.0" in fails(capsys, "traverse", *options, "--span", "-1")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_images_that_a_likelihood_does_not_take_are_told():
+    bytes_as_floats = DataLoader(torch.rand(8, 1, 8, 8) * 255, batch_size=4)
+    trainer = Trainer(max_steps=1, enable_checkpointing=False, **QUIET)
+    with pytest.raises(ValueError, match=r"batch: got images from .* to 25\d, allowed with Bernoulli are values in"):
+        trainer.fit(VAE((1, 8, 8), latent_dim=2), bytes_as_floats)
+    trainer.fit(VAE((1, 8, 8), latent_dim=2, likelihood=Gaussian()), bytes_as_floats)  # a density has no bounds
 
 
 def evaluated(tmp_path, *arguments):

@@ -5,6 +5,7 @@ from pl_genmodels.callbacks.completions import Completions
 from pl_genmodels.callbacks.ema import GeneratorEMA
 from pl_genmodels.callbacks.fidelity import Fidelity
 from pl_genmodels.callbacks.last_checkpoint import LastCheckpoint
+from pl_genmodels.callbacks.latent_pictures import LatentManifold, LatentTraversals, Reconstructions
 from pl_genmodels.callbacks.progress import GenerativeProgressBar, RunSummary
 from pl_genmodels.callbacks.resume import ExactResume
 from pl_genmodels.callbacks.sample_grid import SampleGrid
@@ -19,6 +20,9 @@ __all__ = [
     "GenerativeProgressBar",
     "GeneratorEMA",
     "LastCheckpoint",
+    "LatentManifold",
+    "LatentTraversals",
+    "Reconstructions",
     "RunSummary",
     "SampleGrid",
     "TrainingCollapsedError",

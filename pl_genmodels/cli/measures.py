@@ -15,6 +15,7 @@ from pl_genmodels.data import ImageData, to_float
 from pl_genmodels.data.factors import FactorData
 from pl_genmodels.losses import PixelLikelihood
 from pl_genmodels.metrics.isolation import undisturbed
+from pl_genmodels.models.latent_grids import given_label
 from pl_genmodels.types import Batch
 
 MEASURES = ("likelihood", "probe", "disentanglement")
@@ -65,12 +66,6 @@ def importance_sampled(model: Any) -> bool:
     """Whether what a model says of its likelihood is a bound that samples tighten."""
     function = _likelihood_of(model)
     return function is not None and "num_importance_samples" in inspect.signature(function).parameters
-
-
-def given_label(function: Any, model: Any, batch: Batch) -> dict[str, Tensor]:
-    """The batch's labels as an argument, where the model is conditional on them."""
-    conditional = "label" in inspect.signature(function).parameters and bool(getattr(model, "num_classes", None))
-    return {"label": batch["label"].to(model.device)} if conditional and "label" in batch else {}
 
 
 def model_batches(model: Any, data: ImageData, loader: Iterable[Any]) -> Iterable[Batch]:

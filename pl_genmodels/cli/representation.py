@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from pl_genmodels.cli.evaluation import choose_data, parent_made, require_pictures
-from pl_genmodels.cli.measures import codes_of, given_label
+from pl_genmodels.cli.measures import codes_of
 from pl_genmodels.cli.translation import names_below
 from pl_genmodels.data import ImageData, ImageFolder
 from pl_genmodels.data.base import SPLITS
+from pl_genmodels.models.latent_grids import given_label
 
 
 def encode(
@@ -85,6 +86,50 @@ def reconstruct(
         back = model.reconstruct(batch["image"], **given_label(model.reconstruct, model, batch))
     pairs = torch.stack([batch["image"].cpu(), back.float().cpu()], 1).flatten(0, 1)  # (2 N, C, H, W)
     grid_picture(pairs, 2 * columns, max(1, 64 // pairs.shape[-1])).save(parent_made(Path(out)))
+    print(out)
+
+
+def traverse(
+    ckpt_path: str,
+    out: str = "traversals.png",
+    num_steps: int = 10,
+    num_dims: int = 10,
+    span: float = 2.0,
+    input: str | None = None,
+) -> None:
+    """Show what each coordinate of a latent does: a row is one, from low to high, with all others as they are.
+
+    Args:
+        ckpt_path: Checkpoint of a model with latents.
+        out: A .png file.
+        num_steps: Pictures in a row.
+        num_dims: Rows: the first coordinates, at most all.
+        span: Values reach so many standard deviations to each side of the prior's mean.
+        input: A picture whose code the others are as in; by default they are in the middle of the prior.
+    """
+    from pl_genmodels.callbacks.latent_pictures import tiled
+    from pl_genmodels.checkpoints import load, read_checkpoint
+    from pl_genmodels.models.latent_grids import decoded, latent_quantiles, traversals
+
+    for name, value in (("num_steps", num_steps), ("num_dims", num_dims), ("span", span)):
+        if value <= 0:
+            raise ValueError(f"{name}: got {value}, allowed is more than 0")
+    if Path(out).suffix != ".png":
+        raise ValueError(f"out: got {out!r}, allowed is a .png file")
+    model = load(ckpt_path)
+    if not (hasattr(model, "draw_latents") and hasattr(model, "decode")):
+        raise ValueError(
+            f"traverse: the checkpoint is of a {type(model).__name__}, allowed are models that draw latents"
+        )
+    require_pictures(model.image_shape, "traverse")
+    start, label = latent_quantiles(model, torch.tensor([0.5]))[0], None
+    if input is not None:
+        require_encoder(model, "input")
+        images = _pictures(input, model, read_checkpoint(ckpt_path, map_location="meta"))
+        codes, entries = codes_of(model, images, images.evaluation_loader("train"))
+        start, label = codes[0], entries["label"][0] if "label" in entries else None
+    latents = traversals(model, start, num_steps, num_dims, span).flatten(0, 1)
+    tiled(decoded(model, latents, label), num_steps).save(parent_made(Path(out)))
     print(out)
 
 

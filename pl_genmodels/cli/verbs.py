@@ -12,7 +12,7 @@ from pl_genmodels.cli.completion import complete
 from pl_genmodels.cli.errors import Parser
 from pl_genmodels.cli.evaluation import evaluate, parent_made, require_pictures
 from pl_genmodels.cli.export import export
-from pl_genmodels.cli.representation import encode, reconstruct
+from pl_genmodels.cli.representation import encode, reconstruct, traverse
 from pl_genmodels.cli.translation import translate
 from pl_genmodels.models.base import SamplingModule
 
@@ -91,6 +91,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "translate": translate,
     "encode": encode,
     "reconstruct": reconstruct,
+    "traverse": traverse,
     "evaluate": evaluate,
     "export": export,
 }

@@ -306,7 +306,7 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         """Advance `images_seen` by a batch like this one on every rank; look at the range of the run's first images."""
         images = batch[self.batch_keys[0]]
         if self.images_seen == 0:
-            check_range(images)
+            check_range(images, getattr(self, "likelihood", None))
         self.images_seen += len(images) * self.trainer.world_size
 
 

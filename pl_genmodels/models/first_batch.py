@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from pl_genmodels.losses import PixelLikelihood
 from pl_genmodels.types import ImageShape, as_batch
+
+ROUNDING = 1e-2  # of values that come in bfloat16
 
 
 def shapes_of_first_batch(
@@ -42,17 +45,26 @@ def shapes_of_first_batch(
     return {name: tuple(batch[key if key in batch else first].shape[1:]) for name, key in names.items()}
 
 
-def check_range(images: Tensor) -> None:
+def check_range(images: Tensor, likelihood: Any = None) -> None:
     """Warn of pictures that do not look like [-1, 1].
 
+    Args:
+        images: The first batch, (B, ...).
+        likelihood: That the model gives them, if it does.
+
     Raises:
-        ValueError: If they are not floats.
+        ValueError: If they are not floats, or lie where the likelihood has no values to give a probability.
     """
     if not images.is_floating_point():
         raise ValueError(f"batch: got images of {images.dtype}, allowed are floats, for pictures in [-1, 1]")
+    low, high = (float(value) for value in images.aminmax())
+    if isinstance(likelihood, PixelLikelihood) and not (low >= -1 - ROUNDING and high <= 1 + ROUNDING):
+        raise ValueError(
+            f"batch: got images from {low:.3g} to {high:.3g}, allowed with {type(likelihood).__name__} are values in "
+            "[-1, 1]"
+        )
     if images.ndim < 4:
         return
-    low, high = (float(value) for value in images.aminmax())
     if (low >= 0 and high > 0.5) or high > 1.5:
         rank_zero_warn(
             f"The first batch lies in [{low:.3g}, {high:.3g}]; models of this package expect images in [-1, 1]."

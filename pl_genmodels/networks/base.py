@@ -227,6 +227,10 @@ class Prior(Recorded, ABC):
     ) -> Tensor:
         """Draw latents, (num_samples, latent_dim), on `device`, from `generator` or torch's global state."""
 
+    def quantiles(self, shares: Tensor) -> Tensor | None:
+        """Inverse distribution function of one coordinate at shares in (0, 1); None where there is none to write."""
+        return None
+
 
 class NormalPrior(Prior):
     """Independent standard normal latents."""
@@ -235,6 +239,9 @@ class NormalPrior(Prior):
         self, num_samples: int, latent_dim: int, generator: torch.Generator | None, device: torch.device
     ) -> Tensor:
         return torch.randn(num_samples, latent_dim, generator=generator, device=device)
+
+    def quantiles(self, shares: Tensor) -> Tensor:  # noqa: D102
+        return torch.special.ndtri(shares)
 
 
 class UniformPrior(Prior):
@@ -253,6 +260,9 @@ class UniformPrior(Prior):
         self, num_samples: int, latent_dim: int, generator: torch.Generator | None, device: torch.device
     ) -> Tensor:
         return torch.rand(num_samples, latent_dim, generator=generator, device=device).mul_(2).sub_(1).mul_(self.bound)
+
+    def quantiles(self, shares: Tensor) -> Tensor:  # noqa: D102
+        return (2 * shares - 1) * self.bound
 
 
 def with_activations(layers: nn.Sequential, image: Tensor) -> tuple[Tensor, list[Tensor]]:
