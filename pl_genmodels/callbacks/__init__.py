@@ -6,6 +6,7 @@ from pl_genmodels.callbacks.ema import GeneratorEMA
 from pl_genmodels.callbacks.fidelity import Fidelity
 from pl_genmodels.callbacks.last_checkpoint import LastCheckpoint
 from pl_genmodels.callbacks.latent_pictures import LatentManifold, LatentTraversals, Reconstructions
+from pl_genmodels.callbacks.mode_coverage import ModeCoverage
 from pl_genmodels.callbacks.progress import GenerativeProgressBar, RunSummary
 from pl_genmodels.callbacks.resume import ExactResume
 from pl_genmodels.callbacks.sample_grid import SampleGrid
@@ -22,6 +23,7 @@ __all__ = [
     "LastCheckpoint",
     "LatentManifold",
     "LatentTraversals",
+    "ModeCoverage",
     "Reconstructions",
     "RunSummary",
     "SampleGrid",

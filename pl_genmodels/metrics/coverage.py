@@ -79,3 +79,67 @@ def sliced_wasserstein(
     projected1 = (samples1.double() @ directions).sort(dim=0).values  # (N, num_projections)
     projected2 = (samples2.to(samples1.device, torch.float64) @ directions).sort(dim=0).values
     return (projected1 - projected2).abs().mean().item()
+
+
+def symmetric_kl(
+    samples1: Tensor, samples2: Tensor, low: float = -3.0, high: float = 3.0, bins: int = 50, smoothing: float = 1e-8
+) -> float:
+    r"""KL(P || Q) + KL(Q || P) of the histograms of two sets of points on a grid in the plane.
+
+    Points outside the grid count in its nearest cell. Values depend on the grid and on the numbers of points; compare
+    like with like. Reference: Nguyen et al., "Dual discriminator generative adversarial nets", 2017, section 4.1.
+
+    Args:
+        samples1: (N, 2).
+        samples2: (M, 2).
+        low: Left and lower border of the grid, in the units of the samples.
+        high: Right and upper border.
+        bins: Cells in each direction.
+        smoothing: Added to the share of every cell.
+
+    Returns:
+        Nats, 0 or more.
+
+    Raises:
+        ValueError: If these are no points in the plane, or the grid is empty.
+    """
+    for name, samples in (("samples1", samples1), ("samples2", samples2)):
+        if samples.ndim != 2 or samples.shape[1] != 2 or not len(samples):
+            raise ValueError(f"{name}: got shape {tuple(samples.shape)}, allowed are points in the plane, (N, 2)")
+    if not low < high or bins < 1:
+        raise ValueError(f"high: got {high} with low {low} and {bins} bins, allowed is more than low and 1 bin or more")
+
+    def shares(samples: Tensor) -> Tensor:
+        cells = ((samples.double() - low) / (high - low) * bins).floor().clamp(0, bins - 1).nan_to_num().long()
+        counts = torch.bincount(cells[:, 0] * bins + cells[:, 1], minlength=bins * bins).double() + smoothing * len(
+            cells
+        )
+        return counts / counts.sum()
+
+    p, q = shares(samples1), shares(samples2)
+    return ((p - q) * (p.log() - q.log())).sum().item()
+
+
+def wasserstein(samples1: Tensor, samples2: Tensor) -> float:
+    """Exact Wasserstein-1 distance between two equally large sets of points: the mean distance of the best matching.
+
+    It takes time of the order of N cubed: about a second for 1,000 points.
+
+    Args:
+        samples1: (N, d).
+        samples2: (N, d).
+
+    Raises:
+        ValueError: If the shapes differ, or values are not finite.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if samples1.ndim != 2 or samples1.shape != samples2.shape or not samples1.numel():
+        raise ValueError(
+            f"samples2: got shape {tuple(samples2.shape)} with samples1 {tuple(samples1.shape)}, allowed are two (N, d)"
+        )
+    distance = torch.cdist(samples1.double(), samples2.to(samples1.device, torch.float64)).cpu()
+    if not distance.isfinite().all():
+        raise ValueError("samples1: got values that are not finite")
+    rows, columns = linear_sum_assignment(distance.numpy())
+    return distance[rows, columns].mean().item()

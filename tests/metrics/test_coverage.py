@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from pl_genmodels.metrics import mode_coverage, sliced_wasserstein
+from pl_genmodels.metrics import mode_coverage, sliced_wasserstein, symmetric_kl, wasserstein
 
 SIGMA = 0.1
 ANGLES = torch.arange(8) * math.tau / 8
@@ -68,3 +68,38 @@ def test_refuses_shapes_that_do_not_fit():
         mode_coverage(torch.zeros(3, 2), RING, 0)
     with pytest.raises(ValueError, match=r"samples2: got shape \(4, 2\)"):
         sliced_wasserstein(torch.zeros(3, 2), torch.zeros(4, 2))
+
+
+# ---- whole clouds
+
+
+def test_symmetric_divergence_of_two_histograms():
+    """Shares (3/4, 1/4) against (1/4, 3/4) in two cells: log 3."""
+    left, right = torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 0.0])
+    first, second = torch.stack([left, left, left, right]), torch.stack([left, right, right, right])
+    assert symmetric_kl(first, second, bins=2) == pytest.approx(math.log(3), rel=1e-6)
+    assert symmetric_kl(second, first, bins=2) == pytest.approx(math.log(3), rel=1e-6)
+    assert symmetric_kl(first, first) == 0
+    assert symmetric_kl(left[None], right[None], smoothing=1e-8) == pytest.approx(2 * math.log(1e8), rel=1e-3)
+
+
+def test_points_outside_of_the_grid_count_at_its_border():
+    assert symmetric_kl(torch.tensor([[9.0, -9.0]]), torch.tensor([[2.99, -2.99]])) == 0
+
+
+def test_wasserstein_of_a_shift_is_its_length():
+    points = ring(200)
+    assert wasserstein(points, points[torch.randperm(200)]) == pytest.approx(0, abs=1e-6)
+    assert wasserstein(points, points + torch.tensor([0.3, 0.4])) == pytest.approx(0.5, abs=1e-6)
+    assert wasserstein(torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0], [0.0]])) == 1.0
+
+
+def test_what_no_distance_is_defined_for():
+    with pytest.raises(ValueError, match=r"samples2: got shape \(3, 2\) with samples1 \(4, 2\)"):
+        wasserstein(torch.zeros(4, 2), torch.zeros(3, 2))
+    with pytest.raises(ValueError, match="samples1: got values that are not finite"):
+        wasserstein(torch.full((2, 2), math.nan), torch.zeros(2, 2))
+    with pytest.raises(ValueError, match=r"samples1: got shape \(4, 3\), allowed are points in the plane"):
+        symmetric_kl(torch.zeros(4, 3), torch.zeros(4, 2))
+    with pytest.raises(ValueError, match="high: got 1 with low 1"):
+        symmetric_kl(torch.zeros(4, 2), torch.zeros(4, 2), low=1, high=1)
