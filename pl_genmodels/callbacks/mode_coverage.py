@@ -30,8 +30,8 @@ def cloud_picture(points: Tensor, real: Tensor, limit: float, title: str) -> Ima
 
     figure = Figure(figsize=(4, 4.3), layout="tight")
     axes = figure.add_subplot(title=title, xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-    axes.scatter(*real.cpu().T, s=5, color="0.8")
-    axes.scatter(*points.float().cpu().T, s=5, color="tab:red", alpha=0.5)
+    axes.scatter(real[:, 0], real[:, 1], s=5, color="0.8")
+    axes.scatter(points[:, 0], points[:, 1], s=5, color="tab:red", alpha=0.5)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.frombytes("RGBA", canvas.get_width_height(), canvas.buffer_rgba().tobytes()).convert("RGB")
@@ -74,7 +74,7 @@ class ModeCoverage(RunPictures):
         generator = torch.Generator().manual_seed(self.seed)
         real, _ = data.draw(self.num_samples, generator)
         real = real + data.sigma * torch.randn(real.shape, generator=generator)
-        points = module.sample(self.num_samples, seed=self.seed).cpu()
+        points = module.sample(self.num_samples, seed=self.seed).float().cpu()
         limit = float(data.centers.abs().max()) + MARGIN
         found = mode_coverage(points, data.centers, data.sigma)
         self.values = {
