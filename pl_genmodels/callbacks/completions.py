@@ -9,9 +9,9 @@ from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor
 
+from pl_genmodels.callbacks.fixed_images import fixed_images
 from pl_genmodels.callbacks.output import RunPictures, require_positive
 from pl_genmodels.callbacks.sample_grid import grid_picture
-from pl_genmodels.callbacks.translation_grid import fixed_batch
 from pl_genmodels.models.autoregression import HALVES, AutoregressiveModule, known_half
 from pl_genmodels.types import Batch
 
@@ -35,7 +35,7 @@ class Completions(RunPictures):
     """Saves completions of half pictures as PNG in the run's `completions` folder and sends them to every logger.
 
     A row is one picture: the half that is given, completions from the same random numbers every time, and the whole.
-    Pictures are the first ones of the validation data, or of the training data if there are no others.
+    Pictures are some of the validation data, or of the training data if there are no others.
 
     Args:
         every_n_images: Interval in images seen; also at the start and at the end.
@@ -77,7 +77,7 @@ class Completions(RunPictures):
     def picture(self, trainer: Trainer, module: Any) -> Image.Image:
         """The same halves every time."""
         if self._batch is None:
-            self._batch = fixed_batch(trainer, module, self.num_samples)
+            self._batch = fixed_images(trainer, module, self.num_samples)
         image = module.likelihood.quantize(self._batch["image"])
         label = self._batch.get("label") if module.num_classes else None
         mask = known_half(self.known, *image.shape[2:])

@@ -90,6 +90,12 @@ class AutoregressiveModule(LikelihoodModule):
         label = self._label_of(batch)
         return {"nll": -self._log_likelihood(batch["image"], label)}
 
+    def count_images(self, batch: Batch) -> None:
+        """Look at the classes of the run's first images too."""
+        if self.images_seen == 0:
+            self._classes(self._label_of(batch), len(batch["image"]))
+        super().count_images(batch)
+
     def _log_likelihood(self, image: Tensor, label: Tensor | None) -> Tensor:
         image = self.likelihood.quantize(image)
         parameters = self.network(image.to(next(self.network.parameters()).dtype), label)

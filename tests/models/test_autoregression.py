@@ -92,6 +92,13 @@ def test_classes_reach_the_network():
         model.terms({"image": images})
 
 
+def test_classes_that_do_not_exist_end_a_run_at_its_start(tmp_path):
+    model = pixels((1, 2, 2), num_classes=3).float()
+    loader = DataLoader(TensorDataset(torch.zeros(4, 1, 2, 2), torch.arange(4)), 4)
+    with pytest.raises(ValueError, match=r"label: got values from 0 to 3, allowed are 0 to 2"):
+        trainer(tmp_path, max_epochs=1).fit(model, loader)
+
+
 def test_bits_per_dim_are_nats_over_values_and_log_2(tmp_path):
     model, recorder = pixels((3, 2, 2), Categorical(4)).float(), Recorder()
     images = model.sample(16, seed=0)
