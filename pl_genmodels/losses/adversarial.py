@@ -136,6 +136,41 @@ class Hinge(LabelledLoss):
         return -fake
 
 
+class BoundarySeeking(CrossEntropy):
+    """D minimises sp(-a) + sp(b) as in `Minimax`; G minimises b^2 / 2, which brings samples to D's boundary, b = 0.
+
+    Hjelm et al. 2018, section 3: b is log D - log(1 - D).
+    """
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
+        return 0.5 * fake**2
+
+
+class EnergyMargin(LabelledLoss):
+    """With energies minus the logits, D minimises -a + relu(margin + b), G minimises -b.
+
+    Real samples get little energy, generated ones at least the margin. Zhao et al. 2017, eqs. 1-2; at best the D loss
+    is margin (1 - TV(p, q)) for energies of any shape, and the margin at equilibrium.
+
+    Args:
+        margin: The paper's m, in units of the energy.
+    """
+
+    def __init__(self, margin: float = 1.0) -> None:
+        if margin <= 0:
+            raise ValueError(f"margin: got {margin}, allowed is more than 0")
+        self.margin = margin
+
+    def as_real(self, logits: Tensor) -> Tensor:  # noqa: D102
+        return -logits
+
+    def as_fake(self, logits: Tensor) -> Tensor:  # noqa: D102
+        return F.relu(self.margin + logits)
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
+        return -fake
+
+
 class Wasserstein(AdversarialLoss):
     """D minimises b - a, G minimises -b; -D's loss estimates W1 up to the critic's Lipschitz constant.
 
@@ -144,6 +179,27 @@ class Wasserstein(AdversarialLoss):
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
         return fake - real
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
+        return -fake
+
+
+class Margin(AdversarialLoss):
+    """D minimises relu(b + margin - a) for pairs of a real and a generated sample, G minimises -b.
+
+    `Wasserstein` for pairs that are not yet the margin apart. Juefei-Xu et al. 2017, section 3.
+
+    Args:
+        margin: In units of the critic, 0 or more.
+    """
+
+    def __init__(self, margin: float = 1.0) -> None:
+        if margin < 0:
+            raise ValueError(f"margin: got {margin}, allowed is 0 or more")
+        self.margin = margin
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
+        return F.relu(fake + self.margin - real)
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:  # noqa: D102
         return -fake

@@ -234,7 +234,9 @@ class AdversarialModule(GenerativeModule):
         return optimizers, [make(of) for make, of in zip(schedules, optimizers, strict=True) if make is not None]
 
     def _optimizer_of(self, player: str) -> LightningOptimizer:
-        return cast(list[LightningOptimizer], self.optimizers(use_pl_optimizer=True))[self.players.index(player)]
+        optimizers = self.optimizers(use_pl_optimizer=True)
+        listed = optimizers if isinstance(optimizers, list) else [optimizers]  # a single one comes alone
+        return listed[self.players.index(player)]
 
     def _advance_schedules(self, clock_played: bool) -> None:
         # inside training_step: a checkpoint written after the batch must hold the schedules' new state

@@ -33,3 +33,22 @@ class ConstantThenLinear(LRScheduler):
         """Rates of the parameter groups."""
         fallen = max(0, self.last_epoch + 1 - self.constant_epochs) / (self.decay_epochs + 1)
         return [rate * max(0.0, 1 - fallen) for rate in self.base_lrs]
+
+
+def steps_with_warmup(update: int, usual: int, warmup_updates: int, warmup_steps: int) -> int:
+    """Critic steps before a generator update, as in WGAN's code: many for the first updates and every 500th.
+
+    Args:
+        update: Of the generator, counted from 0.
+        usual: Steps of all others.
+        warmup_updates: How many of the first updates get more; 0 turns the schedule off.
+        warmup_steps: Steps of those.
+
+    Raises:
+        ValueError: For counts out of range.
+    """
+    if warmup_updates < 0 or warmup_steps < 1:
+        raise ValueError(
+            f"warmup_updates, warmup_steps: got {warmup_updates}, {warmup_steps}, allowed are 0 or more and 1 or more"
+        )
+    return warmup_steps if warmup_updates and (update < warmup_updates or update % 500 == 0) else usual

@@ -1,5 +1,6 @@
 """Generators, discriminators, encoders and decoders, and the abstract types that own ones subclass: plain torch."""
 
+from pl_genmodels.networks.autoencoders import AutoencoderDiscriminator
 from pl_genmodels.networks.base import (
     Decoder,
     Discriminator,
@@ -12,12 +13,20 @@ from pl_genmodels.networks.base import (
     Translator,
     UniformPrior,
 )
+from pl_genmodels.networks.began import BEGANDecoder, BEGANEncoder
 from pl_genmodels.networks.convolutional import ConvDecoder, ConvEncoder
 from pl_genmodels.networks.coupled import CoupledDiscriminator, CoupledGenerator
 from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from pl_genmodels.networks.gated_pixel_cnn import GatedPixelCNNNetwork
 from pl_genmodels.networks.made import MADENetwork, NADENetwork
-from pl_genmodels.networks.mlp import MLPDecoder, MLPDiscriminator, MLPEncoder, MLPGenerator, MLPTranslator
+from pl_genmodels.networks.mlp import (
+    DecoderGenerator,
+    MLPDecoder,
+    MLPDiscriminator,
+    MLPEncoder,
+    MLPGenerator,
+    MLPTranslator,
+)
 from pl_genmodels.networks.patches import PatchDiscriminator, PixelDiscriminator
 from pl_genmodels.networks.pixel_cnn import PixelCNNNetwork
 from pl_genmodels.networks.r3gan import R3GANDiscriminator, R3GANGenerator
@@ -26,6 +35,9 @@ from pl_genmodels.networks.translators import EncoderDecoderTranslator, ResNetTr
 from pl_genmodels.networks.wrapped import MinibatchDiscriminator, PackedDiscriminator, VirtualBatchNormGenerator
 
 __all__ = [
+    "AutoencoderDiscriminator",
+    "BEGANDecoder",
+    "BEGANEncoder",
     "ConvDecoder",
     "ConvEncoder",
     "CoupledDiscriminator",
@@ -33,6 +45,7 @@ __all__ = [
     "DCGANDiscriminator",
     "DCGANGenerator",
     "Decoder",
+    "DecoderGenerator",
     "Discriminator",
     "Encoder",
     "EncoderDecoderTranslator",

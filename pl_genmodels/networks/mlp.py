@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -187,3 +188,26 @@ class MLPDecoder(Decoder):
 
     def forward(self, latent: Tensor) -> Tensor:  # noqa: D102
         return self.layers(latent).unflatten(1, self.parameter_shape)
+
+
+class DecoderGenerator(Generator):
+    """A decoder as a generator: linear at the end, as for the logits of a discrete law, or for BEGAN.
+
+    Args:
+        image_shape: Shape of one sample.
+        latent_dim: Length of a latent.
+        decoder: Called with the image shape and the length of a latent.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        latent_dim: int = 64,
+        decoder: Callable[[tuple[int, ...], int], Decoder] = MLPDecoder,
+    ) -> None:
+        super().__init__(image_shape, latent_dim)
+        self.decoder = decoder(self.image_shape, latent_dim)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """What the decoder makes of latents, (B, latent_dim) to (B, *image_shape)."""
+        return self.decoder(latent)

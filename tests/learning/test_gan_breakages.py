@@ -14,17 +14,23 @@ import torch.nn.functional as F
 from pl_genmodels.losses import (
     R1,
     R2,
+    BregmanRatio,
+    FDivergence,
+    ForwardRatio,
     GradientPenalty,
     Hinge,
     LeastSquares,
     Minimax,
     NonSaturating,
+    ReverseRatio,
     SpectralNorm,
     Wasserstein,
     WeightClipping,
     penalties,
 )
 from pl_genmodels.losses.penalties import input_gradient
+from pl_genmodels.models.gan import bsgan_discrete
+from pl_genmodels.models.gan.gogan import GoGAN
 from pl_genmodels.models.gan.wgan import WGAN
 from pl_genmodels.networks import dcgan
 from tests.learning.bench import passed
@@ -41,6 +47,7 @@ from tests.learning.test_gan import (
     wgan_gp_linear,
     wgan_schedule,
 )
+from tests.learning.test_objectives import b_gan_ratios, bsgan_discrete_law, d2gan_ratios, fgan_bounds, gogan_stages
 
 pytestmark = pytest.mark.learning
 
@@ -109,6 +116,44 @@ def penalty_without_half(self, discriminator, real, fake):
     return self.gamma * input_gradient(discriminator, real).square().sum(1)
 
 
+def exchanged(self, real, fake):
+    return discriminator_of_bregman(self, fake, real)
+
+
+discriminator_of_bregman = BregmanRatio.discriminator
+
+
+def with_sigmoid_at_the_end(self, logits):
+    return variational(self, logits.sigmoid())
+
+
+def without_log_two(self, logits):
+    return -F.softplus(-logits), F.softplus(logits)
+
+
+variational = FDivergence.variational
+
+
+def ratio_with_sigmoid(self, real, fake):
+    return fake.sigmoid() - self.alpha * F.logsigmoid(real)
+
+
+def ratio_of_generated(self, real, fake):
+    return F.softplus(fake) - self.beta * F.softplus(real).log()
+
+
+def equal_weights(logits):
+    return torch.full_like(logits, 1 / logits.shape[1])
+
+
+def inverse_weights(logits):
+    return (-logits).softmax(1)
+
+
+def stage_never_kept(self):
+    return 0
+
+
 short_ring = partial(ring, seeds=(0,), updates=1000)
 
 BREAKAGES = {
@@ -130,6 +175,14 @@ BREAKAGES = {
     "geometric_gan-mean-before-hinge": (hinge_optimum, Hinge, "discriminator", mean_before_hinge),
     "geometric_gan-hinge-of-generator": (hinge_optimum, Hinge, "generator", hinge_of_generator),
     "geometric_gan-without-spectral-norm": (spectral_norm_gap, SpectralNorm, "attach", nothing),
+    "fgan-with-sigmoid": (partial(fgan_bounds, ("pearson",)), FDivergence, "variational", with_sigmoid_at_the_end),
+    "fgan-without-log-two": (partial(fgan_bounds, ("jensen_shannon",)), FDivergence, "variational", without_log_two),
+    "d2gan-with-sigmoid": (d2gan_ratios, ForwardRatio, "discriminator", ratio_with_sigmoid),
+    "d2gan-second-like-first": (d2gan_ratios, ReverseRatio, "discriminator", ratio_of_generated),
+    "b_gan-exchanged": (partial(b_gan_ratios, ("kl",)), BregmanRatio, "discriminator", exchanged),
+    "bsgan_discrete-equal-weights": (bsgan_discrete_law, bsgan_discrete, "importance_weights", equal_weights),
+    "bsgan_discrete-inverse-weights": (bsgan_discrete_law, bsgan_discrete, "importance_weights", inverse_weights),
+    "gogan-no-stages": (gogan_stages, GoGAN, "stage", property(stage_never_kept)),
     "r3gan-without-second-order": (r3gan_dirac, penalties, "input_gradient", without_second_order),
     "r3gan-without-r2": (r3gan_dirac, R2, "__call__", no_penalty),
     "r3gan-penalty-with-root": (r3gan_dirac, R1, "__call__", penalty_with_root),

@@ -140,6 +140,8 @@ def test_trains_samples_reloads_and_resumes(built, tmp_path):
     if adversarial:
         watch_turns(model, problems)
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:  # as in a copy that is kept
+            continue
         parameter.register_post_accumulate_grad_hook(
             # a critic's last bias cancels in Wasserstein losses: its gradient exists and is 0
             lambda p, name=name: reached.add(name) if name.endswith("bias") or bool((p.grad != 0).any()) else None
@@ -190,7 +192,8 @@ GRADIENTS_WITHIN = {"32-true": 1e-3, "bf16-mixed": 0.5, "bf16-true": 0.5, "16-mi
 
 
 def relative_errors(found, wanted):
-    return {key: float((found[key] - wanted[key]).norm() / wanted[key].norm()) for key in wanted}
+    """A term that is exactly 0, as one whose weight starts there, has to be 0."""
+    return {key: float((found[key] - wanted[key]).norm() / wanted[key].norm().clamp(min=1e-200)) for key in wanted}
 
 
 def test_precisions_agree(built, tmp_path):

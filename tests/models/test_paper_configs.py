@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+from torch.optim.lr_scheduler import StepLR
 
 from pl_genmodels.cli import GenerativeCLI
 from pl_genmodels.models.likelihood import LikelihoodModule
@@ -24,6 +25,8 @@ PARAMETERS = {
     "discogan_handbags2shoes": {"generator": 2 * 5_513_856, "discriminator": 2 * 2_765_568},
     "dualgan_facades": {"generator": 2 * 54_413_955, "discriminator": 2 * 2_765_633},
     "r3gan_cifar10": {"generator": 20_732_160, "discriminator": 20_683_776},
+    "d2gan_ring8": {"generator": 49_666, "discriminator": 513, "reverse_discriminator": 513},
+    "began_celeba": {"generator": 1_716_611, "discriminator": 13_552_451},
     "cogan_mnist": {"generator": 7_842_694, "discriminator": 427_593},
     "vae_mnist": {"encoder": 412_540, "decoder": 403_284},
     "made_mnist": {"network": 13_168_224},
@@ -80,6 +83,8 @@ def test_builds_at_the_papers_scale(path, tmp_path):
         optimizer.step()
         if isinstance(scheduler, ConstantThenLinear):
             half_way, tolerance = scheduler.constant_epochs + scheduler.decay_epochs // 2, 1 / scheduler.decay_epochs
+        elif isinstance(scheduler, StepLR):
+            half_way, tolerance = scheduler.step_size, 1e-9
         else:
             half_way, tolerance = scheduler.total_iters // 2, 1e-3
         for _ in range(half_way):

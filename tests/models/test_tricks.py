@@ -11,6 +11,7 @@ import torch
 from pl_genmodels.layers import DiffAugment, InstanceNoise
 from pl_genmodels.losses import (
     R1,
+    FDivergence,
     Hinge,
     LabelledLoss,
     LabelNoise,
@@ -45,6 +46,7 @@ OBJECTIVES = [
     Wasserstein(),
     Relativistic(),
     RelativisticAverage(),
+    FDivergence(),
 ]
 TRICKS = {
     "label_noise": lambda loss: {"loss": LabelNoise(loss)},

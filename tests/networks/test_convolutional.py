@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
+from torch import nn
 
 from pl_genmodels.losses import Gaussian
 from pl_genmodels.models.vae.vae import VAE
-from pl_genmodels.networks import ConvDecoder, ConvEncoder
+from pl_genmodels.networks import BEGANDecoder, BEGANEncoder, ConvDecoder, ConvEncoder, DecoderGenerator
 
 SIDES = [8, 14, 16, 28, 32, 56, 64]
 
@@ -56,3 +59,24 @@ def test_a_variational_autoencoder_takes_them():
     sum(term.mean() for term in terms.values()).backward()
     assert all((p.grad != 0).any() for p in model.parameters() if p.requires_grad)
     assert model.sample(3, seed=0).shape == (3, 3, 8, 8)
+
+
+@pytest.mark.parametrize("side", [8, 16, 32])
+def test_began_networks_mirror_each_other(side):
+    """Twice as many feature maps at the second size, three times at the third; the decoder keeps as many everywhere."""
+    shape = (2, side, side)
+    encoder, decoder = BEGANEncoder(shape, 5, channels=4), BEGANDecoder(shape, 6, channels=4)
+    assert encoder(torch.randn(3, *shape)).shape == (3, 5)
+    assert decoder(torch.randn(3, 6)).shape == (3, *shape)
+    assert DecoderGenerator(shape, 6, partial(BEGANDecoder, channels=4))(torch.randn(3, 6)).shape == (3, *shape)
+    widths = [layer.out_channels for layer in encoder.layers if isinstance(layer, nn.Conv2d)]
+    assert widths == {8: [4, 4, 4], 16: [4, 4, 8, 8, 8], 32: [4, 4, 8, 8, 12, 12, 12]}[side]
+    assert {layer.out_channels for layer in decoder.layers if isinstance(layer, nn.Conv2d)} == {4, 2}
+    assert not [layer for layer in (*encoder.layers, *decoder.layers) if isinstance(layer, nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 12), (1, 8, 16), (1, 4, 4)])
+def test_began_networks_refuse_other_sizes(shape):
+    for build in (lambda: BEGANEncoder(shape, 5), lambda: BEGANDecoder(shape, 5)):
+        with pytest.raises(ValueError, match=f"got images of {shape[1]}x{shape[2]}, allowed are squares of side 8"):
+            build()

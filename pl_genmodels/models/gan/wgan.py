@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from pl_genmodels.losses import Wasserstein, WeightClipping
 from pl_genmodels.models.latent_gan import LatentGAN
 from pl_genmodels.models.optimizers import WGANRMSprop
+from pl_genmodels.models.schedules import steps_with_warmup
 from pl_genmodels.networks import DCGANDiscriminator, DCGANGenerator, Discriminator, Generator
 from pl_genmodels.types import Paper
 
@@ -51,11 +52,7 @@ class WGAN(LatentGAN):
         optimizer_discriminator: Callable[[Iterable], Optimizer] = WGANRMSprop,
         **kwargs: Any,
     ) -> None:
-        if warmup_updates < 0 or warmup_steps < 1:
-            raise ValueError(
-                f"warmup_updates, warmup_steps: got {warmup_updates}, {warmup_steps}, "
-                "allowed are 0 or more and 1 or more"
-            )
+        steps_with_warmup(0, critic_steps, warmup_updates, warmup_steps)  # refuses wrong counts
         super().__init__(
             image_shape,
             generator=generator,
@@ -71,5 +68,4 @@ class WGAN(LatentGAN):
 
     def critic_steps_at(self, update: int) -> int:
         """A critic close to optimal at the start, and again from time to time."""
-        warm = self.warmup_updates and (update < self.warmup_updates or update % 500 == 0)
-        return self.warmup_steps if warm else self.critic_steps
+        return steps_with_warmup(update, self.critic_steps, self.warmup_updates, self.warmup_steps)
