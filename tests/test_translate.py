@@ -106,7 +106,8 @@ def test_a_folder_keeps_its_names_and_every_size(checkpoints, tmp_path, capsys):
 def test_direction_and_sources_beside_their_translations(checkpoints, tmp_path):
     pixels = noise(16, 20)
     path = save(tmp_path / "one.png", pixels)
-    verbs.translate(str(path), str(tmp_path / "out"), checkpoints["cyclegan"], direction="BtoA", side_by_side=True)
+    main(["translate", "--ckpt_path", checkpoints["cyclegan"], "--input", str(path), "--out", str(tmp_path / "out"),
+          "--side_by_side", "--direction", "BtoA"])  # fmt: skip
     both = pixels_of(tmp_path / "out" / "one.png")
     assert (both[:, :20] == pixels).all()
     assert near(both[:, 20:], cyclegan().translate(as_floats(pixels), "BtoA"))
@@ -380,6 +381,20 @@ def test_safetensors_hold_the_weights_and_how_to_build_the_network(checkpoints, 
     assert all(torch.equal(weights[key], value) for key, value in generator.state_dict().items())
     assert json.loads(told["network"])["class_path"].endswith("MLPGenerator")
     assert json.loads(told["image_shape"]) == [2]
+
+
+def test_an_export_of_ours_translates_without_its_checkpoint(checkpoints, tmp_path, capsys):
+    file, source = str(tmp_path / "G.safetensors"), save(tmp_path / "in" / "a.png", noise(16, 20))
+    translation = ["translate", "--weights", file, "--input", str(source), "--out", str(tmp_path / "out")]
+    for name in ("gan", "grey"):
+        main(["export", "--ckpt_path", checkpoints[name], "--format", "safetensors", "--out", file])
+        if name == "gan":
+            assert "weights: the file holds a MLPGenerator, which translates nothing" in fails(capsys, *translation)
+    assert "arch: got 'unet_128', but" in fails(capsys, *translation, "--arch", "unet_128")
+    main(translation)
+    grey = torch.from_numpy(np.array(Image.open(source).convert("L")))[None, None]
+    expected = cyclegan((1, 16, 16), identity_weight=0.0).translate(to_float(grey))
+    assert near(pixels_of(tmp_path / "out" / "a.png"), expected)
 
 
 @pytest.mark.parametrize("name", ["small", "gan"])

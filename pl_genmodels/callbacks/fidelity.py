@@ -9,16 +9,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from pl_genmodels.callbacks.measurement import Measurement, plain_extractor
 from pl_genmodels.metrics import FeatureExtractor, InceptionV3, evaluate, real_state
 from pl_genmodels.metrics.fidelity import require_measures
 from pl_genmodels.metrics.loading import every_image_once
 from pl_genmodels.models.sharding import gathered
-from pl_genmodels.specs import to_spec
-
-SPLITS = ("train", "val", "test")
 
 
-class Fidelity(Callback):
+class Fidelity(Measurement):
     """Compares samples with the data by FID, KID, inception score, precision and recall, and logs the results.
 
     It measures at the end of every validation, or of every training epoch (each `check_val_every_n_epoch`-th) if the
@@ -55,27 +53,21 @@ class Fidelity(Callback):
         seed: int = 0,
         cache_dir: str | None = None,
     ) -> None:
-        super().__init__()
-        if split not in SPLITS:
-            raise ValueError(f"split: got {split!r}, allowed are {', '.join(SPLITS)}")
+        super().__init__(split)
         for name, value in (("num_samples", num_samples), ("batch_size", batch_size)):
             if value is not None and value < 1:
                 raise ValueError(f"{name}: got {value}, allowed is 1 or more")
         self.extractor = InceptionV3() if extractor is None else extractor
         self.metrics = require_measures(metrics)
-        self.num_samples, self.split, self.batch_size, self.seed = num_samples, split, batch_size, seed
+        self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
         self.cache_dir = cache_dir
         self._protocol = self._plain_protocol()
         self._real: dict[str, dict[str, Tensor]] = {}
         self._of_pictures = True
 
     def _plain_protocol(self) -> dict[str, Any]:
-        try:
-            extractor = to_spec(self.extractor)
-        except ValueError:  # someone's own network: measured all the same, but no checkpoint can rebuild it
-            extractor = None
         return {
-            "extractor": extractor,
+            "extractor": plain_extractor(self.extractor),
             "metrics": list(self.metrics),
             "num_samples": self.num_samples,
             "split": self.split,
@@ -103,22 +95,8 @@ class Fidelity(Callback):
         elif stage != "predict":
             self.extractor.load()
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure against the chosen split."""
-        if not trainer.sanity_checking:
-            self._measure(trainer, pl_module, "val", self.split)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure against the chosen split, unless validation does."""
-        interval = trainer.check_val_every_n_epoch or 1
-        if not trainer.enable_validation and (trainer.current_epoch + 1) % interval == 0:
-            self._measure(trainer, pl_module, "val", self.split)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure against the test split."""
-        self._measure(trainer, pl_module, "test", "test")
-
-    def _measure(self, trainer: Trainer, pl_module: LightningModule, stage: str, split: str) -> None:
+    def measure(self, trainer: Trainer, module: Any, stage: str, split: str) -> None:
+        """Compare samples with the images of a split."""
         if not self._of_pictures:
             return
         if split not in self._real:
@@ -131,11 +109,11 @@ class Fidelity(Callback):
                 seed=self.seed,
                 fingerprint=fingerprint,
                 cache_dir=self.cache_dir,
-                device=pl_module.device,
+                device=module.device,
             )
-        with gathered(pl_module):
+        with gathered(module):
             results = evaluate(
-                pl_module,
+                module,
                 self._real[split],
                 self.extractor,
                 self.metrics,
@@ -145,13 +123,13 @@ class Fidelity(Callback):
                 batch_size=self.batch_size,
             )
         named = {f"{stage}/{key}": value for key, value in results.items()}
-        if hasattr(pl_module, "images_axis"):  # of all curves
-            named["images_seen"] = pl_module.images_axis  # type: ignore[assignment]
+        if hasattr(module, "images_axis"):  # of all curves
+            named["images_seen"] = module.images_axis
         # Every process holds the same value already.
-        pl_module.log_dict(named, sync_dist=False, rank_zero_only=False)
+        module.log_dict(named, sync_dist=False, rank_zero_only=False)
         if "fid" in self.metrics and self is next(c for c in trainer.callbacks if is_fid(c)):  # type: ignore[attr-defined]
             fid = next(value for key, value in results.items() if key.startswith("fid-"))
-            pl_module.log("fid", fid, prog_bar=True, sync_dist=False, rank_zero_only=False)
+            module.log("fid", fid, prog_bar=True, sync_dist=False, rank_zero_only=False)
 
 
 def is_fid(callback: Callback) -> bool:

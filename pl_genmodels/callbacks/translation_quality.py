@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 
-from pl_genmodels.callbacks.fidelity import SPLITS, real_images
+from pl_genmodels.callbacks.fidelity import real_images
+from pl_genmodels.callbacks.measurement import Measurement, plain_extractor
 from pl_genmodels.metrics import DigitReader, FeatureExtractor, TranslationMetrics
 from pl_genmodels.metrics.fidelity import require_measures
 from pl_genmodels.models.sharding import gathered
-from pl_genmodels.specs import to_spec
 
 
-class TranslationQuality(Callback):
+class TranslationQuality(Measurement):
     """Measures translations in every direction and logs the results as `val/<direction>/<measure>`.
 
     It measures at the end of every validation, or of every training epoch (each `check_val_every_n_epoch`-th) if the
@@ -38,19 +38,14 @@ class TranslationQuality(Callback):
         split: str = "val",
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        if split not in SPLITS:
-            raise ValueError(f"split: got {split!r}, allowed are {', '.join(SPLITS)}")
-        self.extractor, self.metrics, self.split, self.seed = extractor, require_measures(metrics), split, seed
+        super().__init__(split)
+        self.extractor, self.metrics, self.seed = extractor, require_measures(metrics), seed
         self._readers: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """How the run was judged, as plain data, so that it can be judged likewise again."""
-        try:
-            extractor = to_spec(self.extractor)
-        except ValueError:  # someone's own network, which no checkpoint can rebuild
-            extractor = None
-        return {"extractor": extractor, "metrics": list(self.metrics), "split": self.split, "seed": self.seed}
+        protocol = {"metrics": list(self.metrics), "split": self.split, "seed": self.seed}
+        return {"extractor": plain_extractor(self.extractor), **protocol}
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Refuse models that translate nothing; get all weights now, which should not cost an epoch if it fails."""
@@ -62,22 +57,8 @@ class TranslationQuality(Callback):
             self.extractor.load()
         self._readers = readers_for(getattr(trainer, "datamodule", None))
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Measure on the chosen split."""
-        if not trainer.sanity_checking:
-            self._measure(trainer, pl_module, "val", self.split)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Measure on the chosen split, unless validation does."""
-        interval = trainer.check_val_every_n_epoch or 1
-        if not trainer.enable_validation and (trainer.current_epoch + 1) % interval == 0:
-            self._measure(trainer, pl_module, "val", self.split)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Measure on the test split."""
-        self._measure(trainer, pl_module, "test", "test")
-
-    def _measure(self, trainer: Trainer, module: Any, stage: str, split: str) -> None:
+    def measure(self, trainer: Trainer, module: Any, stage: str, split: str) -> None:
+        """Translate the samples of a split."""
         data: Any = getattr(trainer, "datamodule", None)
         paired = getattr(data, "paired", True)
         measure = TranslationMetrics(self.extractor, self.metrics, paired, self._readers, self.seed)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-
+from pl_genmodels.cli.building import build
 from pl_genmodels.cli.errors import classes_for
 from pl_genmodels.cli.measures import FIDELITY, MEASURES, chosen_measures, disentanglement, likelihood, probe
 from pl_genmodels.data import AlignedFolder, ImageData, ImageFolder, PairData, UnalignedFolders, rebuild
@@ -124,14 +122,12 @@ def _of_samples(
     batch_size: int,
 ) -> dict[str, float]:
     from pl_genmodels.callbacks.fidelity import fidelity_from_checkpoint
-    from pl_genmodels.metrics import InceptionV3, real_state
     from pl_genmodels.metrics import evaluate as compare
+    from pl_genmodels.metrics import real_state
 
     if isinstance(data, PairData):
         raise ValueError(f"data: got {type(data).__name__}, which holds pairs, for a model that translates nothing")
-    if extractor is None:
-        protocol = fidelity_from_checkpoint(checkpoint)
-        extractor = InceptionV3() if protocol is None else build(protocol["extractor"], FeatureExtractor)
+    extractor = extractor or _extractor_of(fidelity_from_checkpoint(checkpoint))
     images, known = data.evaluation_loader(split), data.fingerprint
     state = real_state(images, extractor, measures, split=split, seed=seed, fingerprint=known, device=model.device)
     options: dict[str, Any] = {"num_samples": num_samples, "split": split, "seed": seed, "batch_size": batch_size}
@@ -148,7 +144,7 @@ def _of_translations(
     checkpoint: Mapping[str, Any],
 ) -> dict[str, float]:
     from pl_genmodels.callbacks.translation_quality import domains_of, quality_from_checkpoint, readers_for
-    from pl_genmodels.metrics import InceptionV3, TranslationMetrics
+    from pl_genmodels.metrics import TranslationMetrics
 
     if not isinstance(data, PairData):
         raise ValueError(f"data: got {type(data).__name__}, allowed for translations are data of two domains")
@@ -156,23 +152,18 @@ def _of_translations(
         wanted, got = getattr(model, f"{domain}_shape"), getattr(data, f"{domain}_shape")
         if wanted[0] != got[0]:
             raise ValueError(f"data: the {domain} has {got[0]} channels, the {domain} of the model has {wanted[0]}")
-    pictures = len(model.image_shape) == 3
-    if extractor is None and pictures:
-        protocol = quality_from_checkpoint(checkpoint)
-        spec = None if protocol is None else protocol["extractor"]
-        extractor = InceptionV3() if spec is None else build(spec, FeatureExtractor)
+    if len(model.image_shape) == 3:
+        extractor = extractor or _extractor_of(quality_from_checkpoint(checkpoint))
     measure = TranslationMetrics(extractor, metrics or ["fid", "kid"], data.paired, readers_for(data), seed)
     return measure(model, data.evaluation_loader(split), domains_of(data, split), split)
 
 
-def build(spec: Any, kind: type) -> Any:
-    """An object from its plain form, if it is of that kind and its module is known already."""
-    module = str(spec.get("class_path", "")).rpartition(".")[0]
-    if module not in sys.modules:
-        raise ValueError(f"class_path: the checkpoint names {spec.get('class_path')!r}, which is not imported")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--object", type=kind)
-    return parser.instantiate_classes(parser.parse_object({"object": spec})).object
+def _extractor_of(protocol: Mapping[str, Any] | None) -> FeatureExtractor:
+    """The network by which a run was judged, or that of the literature."""
+    from pl_genmodels.metrics import InceptionV3
+
+    spec = protocol and protocol["extractor"]
+    return build(spec, FeatureExtractor) if spec else InceptionV3()
 
 
 def require_pictures(shape: ImageShape | None, verb: str) -> ImageShape:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pl_genmodels.cli.translation import official_network
+from pl_genmodels.cli.translation import network_from, require_one
 from pl_genmodels.data.pairs import check_direction
 
 ENDINGS = {"pth": ".pth", "safetensors": ".safetensors", "onnx": ".onnx", "torch_export": ".pt2"}
@@ -48,11 +48,10 @@ def export(
     if Path(out).suffix != ENDINGS[format]:
         raise ValueError(f"out: got {out!r}, allowed for format {format} is a file ending in {ENDINGS[format]}")
     _require_packages(format)
-    if (ckpt_path is None) == (weights is None):
-        raise ValueError("ckpt_path: allowed is either --ckpt_path or --weights, one of them")
+    require_one(ckpt_path, weights)
     check_direction(direction)
     if weights is not None:
-        network: Any = official_network(weights, arch, dropout)
+        network: Any = network_from(weights, arch, dropout)
     else:
         network = generator_of(str(ckpt_path), direction)
     network = network.eval().requires_grad_(False).cpu().float().to(memory_format=torch.contiguous_format)

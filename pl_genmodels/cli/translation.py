@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pl_genmodels.cli.building import build
 from pl_genmodels.data.folder import find_pictures
 from pl_genmodels.data.pairs import check_direction
 from pl_genmodels.data.pictures import opened, to_float, to_mode, to_tensor
@@ -47,8 +49,10 @@ def translate(
         input: A picture, or a folder of pictures and sub-folders.
         out: Folder for the translations, PNG files of the same names.
         ckpt_path: Checkpoint of a translation model.
-        weights: Instead of a checkpoint: a generator of the CycleGAN and pix2pix project, .pth or .safetensors.
-        arch: Architecture of `weights`: resnet_6blocks, resnet_9blocks, unet_128 or unet_256; by default what fits.
+        weights: Instead of a checkpoint: a generator of the CycleGAN and pix2pix project, .pth or .safetensors, or one
+            that `export` wrote as safetensors.
+        arch: Architecture of that project's `weights`: resnet_6blocks, resnet_9blocks, unet_128 or unet_256; by default
+            what fits.
         direction: AtoB, or BtoA where the model has learnt the way back.
         side_by_side: Whether to put each picture to the left of its translation.
         batch_size: Pictures of one size, or tiles, that are translated at a time.
@@ -128,14 +132,13 @@ def translator(
         ValueError: If not exactly one of checkpoint and weights is given, the model does not translate pictures, or not
             in this direction.
     """
-    if (ckpt_path is None) == (weights is None):
-        raise ValueError("ckpt_path: allowed is either --ckpt_path or --weights, one of them")
+    require_one(ckpt_path, weights)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if weights is not None:
         if direction != "AtoB":
             raise ValueError(f"direction: got {direction!r}, but --weights hold one generator, allowed is AtoB")
-        network = official_network(weights, arch, dropout).eval().to(device)
+        network = network_from(weights, arch, dropout).eval().to(device)
 
         def run(images: Tensor) -> Tensor:
             with torch.inference_mode():
@@ -158,8 +161,18 @@ def translator(
     return lambda images: model.translate(images, direction).cpu(), shape[0]
 
 
-def official_network(path: str, arch: str | None, dropout: float | None) -> Any:
-    """Network from a file of the CycleGAN and pix2pix project.
+def require_one(ckpt_path: str | None, weights: str | None) -> None:
+    """Whether there is exactly one place to take a generator from.
+
+    Raises:
+        ValueError: If there are none or two.
+    """
+    if (ckpt_path is None) == (weights is None):
+        raise ValueError("ckpt_path: allowed is either --ckpt_path or --weights, one of them")
+
+
+def network_from(path: str, arch: str | None, dropout: float | None) -> Any:
+    """Network from a file of weights: of the CycleGAN and pix2pix project, or as `export` writes safetensors.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -169,18 +182,39 @@ def official_network(path: str, arch: str | None, dropout: float | None) -> Any:
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"weights: there is no file {path}")
+    told: dict[str, str] = {}
     try:
         if path.endswith(".safetensors"):
-            from safetensors.torch import load_file
+            from safetensors import safe_open
 
-            state = load_file(path)
+            with safe_open(path, "pt") as file:
+                told, state = file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"weights: {path} is damaged, or holds more than tensors, and was not loaded") from error
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"weights: {path} is no state dict of one network; a checkpoint goes to --ckpt_path")
-    return from_official(state, arch, dropout)
+    if "network" not in told:
+        return from_official(state, arch, dropout)
+    for name, value in (("arch", arch), ("dropout", dropout)):
+        if value is not None:
+            raise ValueError(f"{name}: got {value!r}, but {path} says itself which network it holds")
+    return _exported(told, state)
+
+
+def _exported(told: dict[str, str], state: dict[str, Tensor]) -> Any:
+    """Translator with the weights of an export of ours, which tells its class, arguments and shapes."""
+    from pl_genmodels.networks import Translator
+
+    spec = json.loads(told["network"])
+    if not {"source_shape", "target_shape"} <= told.keys():
+        kind = str(spec["class_path"]).rpartition(".")[2]
+        raise ValueError(f"weights: the file holds a {kind}, which translates nothing")
+    network = build(spec, Callable[[tuple[int, ...], tuple[int, ...]], Translator])
+    made = network(*(tuple(json.loads(told[name])) for name in ("source_shape", "target_shape")))
+    made.load_state_dict(state)
+    return made
 
 
 def require_translation(model: Any, verb: str) -> None:

@@ -104,6 +104,9 @@ def run_verb(name: str, args: Sequence[str]) -> None:
     function = VERBS[name]
     parser = Parser(prog=f"pl_genmodels {name}", description=str(function.__doc__).splitlines()[0])
     parser.add_function_arguments(function)
+    for action in parser._actions:
+        if getattr(action, "_typehint", None) is bool:  # `--flag` alone means true
+            action.nargs, action.const = "?", True
     options = parser.instantiate_classes(parser.parse_args(list(args)))
     function(**options)
 

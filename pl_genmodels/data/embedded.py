@@ -194,10 +194,7 @@ class Patches(ImageData):
         channels, size, _ = self.image_shape
         side = self.scale * size
         region = torch.from_numpy(photograph)
-        region = region[..., None] if region.ndim == 2 else region  # (H, W, 1 or 3)
-        edge, middle = region.shape[1] * 3 // 4, region.shape[0] // 2
-        region = {"train": region[:, :edge], "val": region[:middle, edge:], "test": region[middle:, edge:]}[split]
-        region = region.permute(2, 0, 1)
+        region = part_of(region[..., None] if region.ndim == 2 else region, split).permute(2, 0, 1)  # (1 or 3, H, W)
         if channels == 1 and len(region) == 3:
             region = luminance(region[None])[0]
         generator = torch.Generator().manual_seed(stable_seed(name, split))
@@ -209,6 +206,12 @@ class Patches(ImageData):
         )
         patches = resize(patches, size)
         return with_channels(patches, channels) if len(region) == 1 else patches
+
+
+def part_of(photograph: Tensor, split: str) -> Tensor:
+    """The part of a photograph (H, W, C) that a split is cut from: its left three quarters train; see `Patches`."""
+    edge, middle = photograph.shape[1] * 3 // 4, photograph.shape[0] // 2
+    return {"train": photograph[:, :edge], "val": photograph[:middle, edge:], "test": photograph[middle:, edge:]}[split]
 
 
 class Photographs(Patches):

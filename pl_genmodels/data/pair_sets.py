@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pl_genmodels.data.embedded import Digits, Photographs
+from pl_genmodels.data.embedded import Digits, Photographs, part_of
 from pl_genmodels.data.loader import TensorSet, stable_seed
 from pl_genmodels.data.pairs import PairData, UnpairedTensors, check_direction
 from pl_genmodels.data.pictures import check_picture, luminance, resize, with_channels
@@ -18,7 +18,6 @@ from pl_genmodels.types import ImageShape
 BACKGROUNDS = ("astronaut", "chelsea", "coffee", "immunohistochemistry", "motorcycle", "rocket")
 """Photographs in colour with some colour everywhere."""
 
-HELD_OUT_PHOTOGRAPHS = {"val": ("coffee",), "test": ("chelsea",)}
 EDGE_KINDS = ("sobel", "canny")
 
 
@@ -140,16 +139,18 @@ class DigitsToColour(PairData):
 class EdgesToPhotos(PairData):
     """Patches of the photographs inside scikit-image and their edges, black on white, aligned.
 
-    All photographs but two train; patches of `coffee` are `val` and of `chelsea`, the cat, are `test`. Photographs are
-    reduced first and their edges found in the whole, so that no patch has edges of its own border.
+    `val` and `test` are cut from parts of each photograph that do not train, see `Photographs`: what a pair is learnt
+    from there is true here, as in a data set of facades, maps or shoes. A part is reduced first and its edges found in
+    the whole, so that no patch has edges of its own border.
 
     Args:
-        size: Height and width of the patches in pixels, at most 96.
+        size: Height and width of the patches in pixels.
         source_channels: Of the edges, 3 (as RGB) or 1.
-        num_patches: Patches of each photograph that trains; `val` and `test` have as many each.
+        num_patches: Training patches of each photograph; `val` and `test` have a quarter as many each, at least one.
         edges: "sobel", the size of the gradient, or "canny", thin lines.
-        scale: How much the photographs are reduced: by 1, 2 or any whole number with `scale * size` of at most 192.
+        scale: How much the photographs are reduced: by 1, 2 or any whole number with `scale * size` of at most 96.
         direction: "AtoB" (to photographs), or "BtoA" to exchange the domains.
+        photographs: Names of the photographs, some of those of `Photographs`; None takes all.
         **kwargs: Of `PairData`.
 
     Raises:
@@ -164,17 +165,23 @@ class EdgesToPhotos(PairData):
         edges: str = "sobel",
         scale: int = 2,
         direction: str = "AtoB",
+        photographs: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         shapes: list[ImageShape] = [check_picture(size, source_channels), check_picture(size, 3)]
+        known = list(Photographs().photographs())
+        self.photographs = known if photographs is None else photographs
+        if not self.photographs or not set(self.photographs) <= set(known):
+            raise ValueError(f"photographs: got {photographs}, allowed are one or more of {', '.join(known)}")
         if num_patches < 1:
             raise ValueError(f"num_patches: got {num_patches}, allowed is 1 or more")
         if edges not in EDGE_KINDS:
             raise ValueError(f"edges: got {edges!r}, allowed are {', '.join(EDGE_KINDS)}")
-        if scale < 1 or scale * size > 192:
+        largest = Photographs.max_side
+        if scale < 1 or scale * size > largest:
             raise ValueError(
-                f"scale: got {scale}, allowed is 1 or more with scale * size (here {scale * size}) of at most 192"
+                f"scale: got {scale}, allowed is 1 or more with scale * size (here {scale * size}) of at most {largest}"
             )
         self.direction = check_direction(direction)
         self.source_shape, self.target_shape = shapes if direction == "AtoB" else shapes[::-1]
@@ -190,28 +197,27 @@ class EdgesToPhotos(PairData):
         Returns:
             `source` and `target` uint8 (N, C, size, size).
         """
+        number = self.num_patches if split == "train" else max(1, self.num_patches // 4)
         readers = Photographs().photographs()
-        kept = {name for names in HELD_OUT_PHOTOGRAPHS.values() for name in names}
-        names = HELD_OUT_PHOTOGRAPHS.get(split, tuple(name for name in readers if name not in kept))
-        pairs = [self._cut(name, torch.from_numpy(readers[name]()), split) for name in names]
+        pairs = [self._cut(name, torch.from_numpy(readers[name]()), split, number) for name in self.photographs]
         edges, photos = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         if self.direction == "BtoA":
             edges, photos = photos, edges
         return TensorSet({"source": edges, "target": photos}, f"EdgesToPhotos {split}")
 
-    def _cut(self, name: str, photograph: Tensor, split: str) -> tuple[Tensor, Tensor]:
-        """Patches of the edges and of the photograph, (H, W) or (H, W, 3), at the same random places."""
+    def _cut(self, name: str, photograph: Tensor, split: str, number: int) -> tuple[Tensor, Tensor]:
+        """Patches of the edges and of the photograph, (H, W) or (H, W, 3), at the same random places of its part."""
         colour = photograph.ndim == 3
-        picture = (photograph if colour else photograph[..., None]).permute(2, 0, 1)[None]  # (1, 1 or 3, H, W)
-        height, width = (side // self.scale for side in picture.shape[2:])
-        picture = resize(picture, (height, width))
+        part = part_of(photograph if colour else photograph[..., None], split).permute(2, 0, 1)[None]
+        height, width = (side // self.scale for side in part.shape[2:])
+        picture = resize(part, (height, width))  # (1, 1 or 3, H, W)
         lines = edge_map(luminance(picture) if colour else picture, self.edges)
         channels = self.source_shape[0] if self.direction == "AtoB" else self.target_shape[0]
         both = torch.cat([with_channels(lines, channels), picture.expand(-1, 3, -1, -1)], dim=1)[0]
         size = self.source_shape[-1]
         generator = torch.Generator().manual_seed(stable_seed("edges", name, split))
-        tops = torch.randint(height - size + 1, (self.num_patches,), generator=generator).tolist()
-        lefts = torch.randint(width - size + 1, (self.num_patches,), generator=generator).tolist()
+        tops = torch.randint(height - size + 1, (number,), generator=generator).tolist()
+        lefts = torch.randint(width - size + 1, (number,), generator=generator).tolist()
         places = zip(tops, lefts, strict=True)
         patches = torch.stack([both[:, top : top + size, left : left + size] for top, left in places])
         return patches[:, :channels].contiguous(), patches[:, channels:].contiguous()

@@ -21,7 +21,7 @@ from pl_genmodels.models.checkpoint_files import CHECKPOINT_FORMAT, CHECKPOINT_K
 from pl_genmodels.models.compilation import compile_networks
 from pl_genmodels.models.engine import every_rank_local_state, restore_rank_local
 from pl_genmodels.models.finite import FiniteRecord, require_finite
-from pl_genmodels.models.first_batch import check_range, shapes_of_first_batch
+from pl_genmodels.models.first_batch import check_channels, check_range, shapes_of_first_batch
 from pl_genmodels.models.ranks import EqualEpochs
 from pl_genmodels.models.sharding import ShardedRun, agree_on_buffers, is_sharded, require_data_parallel, shard
 from pl_genmodels.specs import Recorded, import_path, to_spec
@@ -303,10 +303,11 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         return super()._apply(fn, recurse=False)
 
     def count_images(self, batch: Batch) -> None:
-        """Advance `images_seen` by a batch like this one on every rank; look at the range of the run's first images."""
+        """Advance `images_seen` by a batch like this one on every rank; look at the run's first images."""
         images = batch[self.batch_keys[0]]
         if self.images_seen == 0:
             check_range(images, getattr(self, "likelihood", None))
+            check_channels(batch, {name: getattr(self, name) for name in self.shape_keys}, self.shape_keys)
         self.images_seen += len(images) * self.trainer.world_size
 
 

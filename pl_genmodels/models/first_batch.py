@@ -1,4 +1,4 @@
-"""What the first batch of a run tells: the shapes of the samples, and whether their range is the package's."""
+"""What the first batch of a run tells: the shapes of the samples, and whether they and their range fit the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from pl_genmodels.losses import PixelLikelihood
-from pl_genmodels.types import ImageShape, as_batch
+from pl_genmodels.types import Batch, ImageShape, as_batch
 
 ROUNDING = 1e-2  # of values that come in bfloat16
 
@@ -43,6 +43,26 @@ def shapes_of_first_batch(
         batch = as_batch(next(iter(cast(Iterable, loader))), batch_keys)
     first = batch_keys[0]
     return {name: tuple(batch[key if key in batch else first].shape[1:]) for name, key in names.items()}
+
+
+def check_channels(batch: Batch, shapes: Mapping[str, ImageShape | None], names: Mapping[str, str]) -> None:
+    """Refuse samples that the networks were not built for; height and width are theirs to judge.
+
+    Args:
+        batch: Of the data.
+        shapes: The model's shapes by argument.
+        names: Entry of a batch whose shape each of them is.
+
+    Raises:
+        ValueError: For another number of channels, or of coordinates.
+    """
+    for name, key in names.items():
+        shape, samples = shapes[name], batch.get(key)
+        if shape and samples is not None and samples.shape[1] != shape[0]:
+            raise ValueError(
+                f"batch: got {key} of shape {tuple(samples.shape[1:])}, but the model's {name} is {tuple(shape)}; "
+                f"allowed are {shape[0]} channels"
+            )
 
 
 def check_range(images: Tensor, likelihood: Any = None) -> None:

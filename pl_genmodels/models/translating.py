@@ -109,9 +109,15 @@ class TranslationModule(AveragedGeneratorModule):
             As many of the other domain, in at least single precision, pictures in [-1, 1].
 
         Raises:
-            ValueError: If the model does not translate in this direction.
+            ValueError: If the model does not translate in this direction, or samples of another number of channels.
         """
         self._require(direction)
+        shape = self.source_shape if direction == "AtoB" else self.target_shape
+        if shape and images.shape[1:2] != shape[:1]:
+            raise ValueError(
+                f"images: got shape {tuple(images.shape)}, allowed for {direction} are {shape[0]} channels, (B, "
+                f"{', '.join(map(str, shape))}) or another height and width"
+            )
         with evaluating(self.sampler), self._seeded(seed):
             images = images.to(self.device, next(self.sampler.parameters()).dtype)
             translated = self.convert(self.sampler, images, direction)

@@ -352,7 +352,7 @@ def test_edges_are_those_of_their_photograph(kind):
     data = EdgesToPhotos(size=16, num_patches=8, edges=kind, scale=2)
     val = data.load("val").tensors
     lines, photos = val["source"], val["target"]
-    assert lines.shape == photos.shape == (8, 3, 16, 16)
+    assert lines.shape == photos.shape == (22, 3, 16, 16)
     assert torch.equal(lines[:, :1].expand(-1, 3, -1, -1), lines)
     if kind == "canny":
         assert set(lines.unique().tolist()) == {0, 255}
@@ -365,17 +365,30 @@ def test_edges_are_those_of_their_photograph(kind):
     assert torch.equal(back.load("val").tensors["target"], lines[:, :1])
 
 
-def test_photographs_of_val_and_test_do_not_train(monkeypatch):
-    names = list(pair_sets.Photographs().photographs())
-    constant = {
-        name: lambda value=value: np.full((60, 60, 3), 20 * value, np.uint8) for value, name in enumerate(names)
-    }
-    monkeypatch.setattr(pair_sets.Photographs, "photographs", lambda self: constant)
-    data = EdgesToPhotos(size=8, num_patches=2)
-    found = {split: set(data.load(split).tensors["target"].flatten().tolist()) for split in ("train", "val", "test")}
-    assert found["val"] == {20 * names.index("coffee")}
-    assert found["test"] == {20 * names.index("chelsea")}
-    assert found["train"] == {20 * value for value in range(len(names))} - found["val"] - found["test"]
+@pytest.mark.parametrize("scale", [1, 2])
+def test_parts_of_photographs_that_are_val_and_test_do_not_train(monkeypatch, scale):
+    """Nor do edges tell of the other side of a part's border."""
+    picture = np.full((64, 64, 3), 10, np.uint8)
+    picture[:32, 48:], picture[32:, 48:] = 120, 230
+    monkeypatch.setattr(pair_sets.Photographs, "photographs", lambda self: {"one": lambda: picture})
+    data = EdgesToPhotos(size=8, num_patches=20, scale=scale)
+    for split, shade, number in (("train", 10, 20), ("val", 120, 5), ("test", 230, 5)):
+        tensors = data.load(split).tensors
+        assert tensors["target"].unique().tolist() == [shade]
+        assert tensors["source"].unique().tolist() == [255]
+        assert len(tensors["source"]) == number
+
+
+def test_only_the_chosen_photographs_are_cut():
+    both = EdgesToPhotos(size=16, num_patches=4, photographs=["coins", "retina"]).load("train").tensors["target"]
+    assert len(both) == 8
+    assert not torch.equal(both[:, 0], both[:, 1])
+    assert torch.equal(both[:4, 0], both[:4, 2])  # coins are grey
+    for names in ([], ["coin"]):
+        with pytest.raises(ValueError, match=r"photographs: got \[.*\], allowed are one or more of astronaut, camera"):
+            EdgesToPhotos(photographs=names)
+    with pytest.raises(ValueError, match=r"scale: got 2, allowed is 1 or more with scale \* size \(here 128\)"):
+        EdgesToPhotos(size=64)
 
 
 def test_rings_are_turned_by_half_a_mode():

@@ -294,6 +294,14 @@ def test_there_is_no_way_back():
 # ---- what every translation does
 
 
+def test_samples_of_other_channels_are_refused(tmp_path):
+    sentence = r"batch: got target of shape \(1, 16, 16\), but the model's target_shape is \(3, 16, 16\); allowed are 3"
+    with pytest.raises(ValueError, match=sentence):
+        fit(cyclegan(), Batches([batch_of(target_shape=(1, 16, 16))]), tmp_path)
+    with pytest.raises(ValueError, match=r"images: got shape \(2, 1, 8, 8\), allowed for BtoA are 3 channels, \(B, 3"):
+        cyclegan((1, 16, 16), identity_weight=0.0).translate(torch.zeros(2, 1, 8, 8), "BtoA")
+
+
 def test_translates_both_ways_and_any_size():
     model = cyclegan((1, 16, 16), identity_weight=0.0)
     images = torch.rand(2, 1, 21, 40) * 2 - 1
