@@ -201,6 +201,9 @@ class EdgesToPhotos(PairData):
         readers = Photographs().photographs()
         pairs = [self._cut(name, torch.from_numpy(readers[name]()), split, number) for name in self.photographs]
         edges, photos = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        if split != "train":  # the first few shall show all photographs
+            order = torch.randperm(len(edges), generator=torch.Generator().manual_seed(stable_seed("order", split)))
+            edges, photos = edges[order], photos[order]
         if self.direction == "BtoA":
             edges, photos = photos, edges
         return TensorSet({"source": edges, "target": photos}, f"EdgesToPhotos {split}")

@@ -384,6 +384,10 @@ def test_only_the_chosen_photographs_are_cut():
     assert len(both) == 8
     assert not torch.equal(both[:, 0], both[:, 1])
     assert torch.equal(both[:4, 0], both[:4, 2])  # coins are grey
+    val = EdgesToPhotos(size=16, num_patches=64, photographs=["coins", "retina"]).load("val").tensors["target"]
+    is_grey = (val[:, 0] == val[:, 2]).flatten(1).all(1)
+    assert is_grey.sum() == 16
+    assert 0 < is_grey[:16].sum() < 16  # both are among the first
     for names in ([], ["coin"]):
         with pytest.raises(ValueError, match=r"photographs: got \[.*\], allowed are one or more of astronaut, camera"):
             EdgesToPhotos(photographs=names)
