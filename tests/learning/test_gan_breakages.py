@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pl_genmodels.layers.balance import Balance
 from pl_genmodels.losses import (
     R1,
     R2,
@@ -47,7 +48,14 @@ from tests.learning.test_gan import (
     wgan_gp_linear,
     wgan_schedule,
 )
-from tests.learning.test_objectives import b_gan_ratios, bsgan_discrete_law, d2gan_ratios, fgan_bounds, gogan_stages
+from tests.learning.test_objectives import (
+    b_gan_ratios,
+    began_balance,
+    bsgan_discrete_law,
+    d2gan_ratios,
+    fgan_bounds,
+    gogan_stages,
+)
 
 pytestmark = pytest.mark.learning
 
@@ -150,6 +158,11 @@ def inverse_weights(logits):
     return (-logits).softmax(1)
 
 
+def flipped(self, a, b):
+    self.k.add_(self.rate * (b - self.gamma * a)).clamp_(0, 1)
+    self.measure.copy_(a + (self.gamma * a - b).abs())
+
+
 def stage_never_kept(self):
     return 0
 
@@ -182,6 +195,7 @@ BREAKAGES = {
     "b_gan-exchanged": (partial(b_gan_ratios, ("kl",)), BregmanRatio, "discriminator", exchanged),
     "bsgan_discrete-equal-weights": (bsgan_discrete_law, bsgan_discrete, "importance_weights", equal_weights),
     "bsgan_discrete-inverse-weights": (bsgan_discrete_law, bsgan_discrete, "importance_weights", inverse_weights),
+    "began-balance-flipped": (began_balance, Balance, "update", flipped),
     "gogan-no-stages": (gogan_stages, GoGAN, "stage", property(stage_never_kept)),
     "r3gan-without-second-order": (r3gan_dirac, penalties, "input_gradient", without_second_order),
     "r3gan-without-r2": (r3gan_dirac, R2, "__call__", no_penalty),

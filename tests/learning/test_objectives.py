@@ -10,18 +10,24 @@ import torch
 from lightning.pytorch import seed_everything
 from torch import nn
 
+from pl_genmodels.data import Digits
 from pl_genmodels.losses import F_DIVERGENCES, GaussianSum, MomentMatching
 from pl_genmodels.models.gan.b_gan import BGAN
+from pl_genmodels.models.gan.began import BEGAN
 from pl_genmodels.models.gan.bsgan import BSGAN
 from pl_genmodels.models.gan.bsgan_discrete import BSGANDiscrete
 from pl_genmodels.models.gan.d2gan import D2GAN
 from pl_genmodels.models.gan.fgan import FGAN
 from pl_genmodels.models.gan.gmmn import GMMN
 from pl_genmodels.models.gan.gogan import GoGAN
+from pl_genmodels.models.optimizers import GANAdam
 from pl_genmodels.networks import (
+    AutoencoderDiscriminator,
     Discriminator,
     Generator,
+    MLPDecoder,
     MLPDiscriminator,
+    MLPGenerator,
 )
 from tests.learning.bench import Check, EachBatch, Stream, fit, near, passed, ring8
 from tests.learning.solvable import Normal, quantiles
@@ -203,6 +209,33 @@ def gmmn_ring(last):
     return every((0, 1), lambda seed: ring8(points_gmmn, updates=2000, last=last[seed], seed=seed))
 
 
+# ---- began
+
+
+def began_balance():
+    """Errors settle in proportion and the measure falls. It falls for collapsed samples too: no gate on these."""
+    seed_everything(0, verbose=False)
+    autoencoder = partial(AutoencoderDiscriminator, code_dim=32, power=1, decoder=partial(MLPDecoder, hidden_dim=256))
+    adam = partial(GANAdam, lr=5e-4)
+    arguments = {"discriminator": autoencoder, "optimizer_generator": adam, "optimizer_discriminator": adam}
+    model = BEGAN((1, 8, 8), MLPGenerator, gamma=0.7, **arguments)
+    mean = lambda module, player, term: module.last_terms[player][0][term].mean()
+    errors = lambda module: (mean(module, "discriminator", "real"), mean(module, "generator", "adversarial"))
+    trace = EachBatch(lambda module: torch.stack([module.balance.measure, *errors(module)]))
+    fit(model, Digits(size=8, batch_size=64), updates=1500, callbacks=[trace])
+    measure, real, fake = torch.stack(trace.values).unbind(1)
+    return [
+        near(
+            "error of generated over that of real samples",
+            (fake[-300:].mean() / real[-300:].mean()).item(),
+            0.7,
+            0.15,
+            0.842,
+        ),
+        Check("fall of the measure", (measure[:10].mean() / measure[-300:].mean()).item(), 3, 1e9, 13.1),
+    ]
+
+
 # ---- gogan: a shift towards N(4, 1), by a linear critic
 
 
@@ -240,6 +273,7 @@ ROWS = {
     "d2gan": [d2gan_ratios, d2gan_equilibrium, partial(ring, D2GAN, [(0.660, 0.0397, 1000), (0.700, 0.0068, 1000)])],
     "b_gan": [b_gan_ratios, partial(ring, BGAN, [(0.783, 0.0017, 1500), (0.607, 0.0199, 2500)], modes=6)],
     "bsgan_discrete": [bsgan_discrete_law],
+    "began": [began_balance],
     "gogan": [gogan_stages],
     "gmmn": [partial(gmmn_ring, [(0.634, 0.0038, 1500), (0.611, 0.0048, 1000)])],
     "bsgan": [
