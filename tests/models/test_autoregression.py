@@ -48,7 +48,7 @@ def test_samples_follow_the_likelihood_which_sums_to_one(shape, likelihood, leve
 def test_samples_of_a_seed_are_the_same_whoever_draws_them():
     model = pixels((3, 2, 2), Categorical(5))
     samples = model.sample(70, seed=3)
-    assert samples.unique(dim=0).shape[0] > 50
+    assert not torch.equal(samples[:6], samples[64:]), "the numbers repeat from block to block"
     assert torch.equal(model.sample(3, seed=3, first=66), samples[66:69])
     assert not torch.equal(model.sample(70, seed=4), samples)
     torch.manual_seed(0)

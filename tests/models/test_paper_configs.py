@@ -31,7 +31,7 @@ PARAMETERS = {
     "vae_mnist": {"encoder": 412_540, "decoder": 403_284},
     "made_mnist": {"network": 13_168_224},
     "pixel_cnn_cifar10": {"network": 3_537_408},
-    "pixel_cnn_mnist": {"network": 57_921},
+    "pixel_cnn_mnist": {"network": 63_809},
     "gated_pixel_cnn_cifar10": {"network": 10_438_272},
 }
 PAPERS = sorted((ROOT / "configs" / "paper").glob("*.yaml"))
