@@ -421,7 +421,7 @@ def test_graphs_compute_the_same_for_any_batch_and_size(name, format, checkpoint
 
 def test_averaged_weights_are_the_ones_that_are_exported(tmp_path):
     model = cyclegan()
-    model.add_generator_ema()
+    model.add_average()
     with torch.no_grad():
         for parameter in model.generator.parameters():
             parameter.add_(1.0)

@@ -54,19 +54,68 @@ class Digits(ImageData):
         Returns:
             `image` uint8 (N, C, size, size) and `label` int64 (N,).
         """
-        from sklearn.datasets import load_digits
-
-        pixels, classes = load_digits(return_X_y=True)
-        labels = torch.from_numpy(classes).long()
-        order = labels.argsort(stable=True)
-        kept_out = held_out(len(order), 297)
-        rest = order[kept_out]
-        indices = {"train": order[~kept_out], "val": rest[::2], "test": rest[1::2]}[split]
-        images = unit_to_uint8(torch.from_numpy(pixels[indices.numpy()]).float().view(-1, 1, 8, 8) / 16)
+        images, labels = grey_digits(split)
         channels, size, _ = self.image_shape
-        return TensorSet(
-            {"image": with_channels(resize(images, size), channels), "label": labels[indices]}, f"Digits {split}"
-        )
+        return TensorSet({"image": with_channels(resize(images, size), channels), "label": labels}, f"Digits {split}")
+
+
+def grey_digits(split: str) -> tuple[Tensor, Tensor]:
+    """The digits of a split, uint8 (N, 1, 8, 8), and their classes, int64 (N,)."""
+    from sklearn.datasets import load_digits
+
+    pixels, classes = load_digits(return_X_y=True)
+    labels = torch.from_numpy(classes).long()
+    order = labels.argsort(stable=True)
+    kept_out = held_out(len(order), 297)
+    rest = order[kept_out]
+    indices = {"train": order[~kept_out], "val": rest[::2], "test": rest[1::2]}[split]
+    images = unit_to_uint8(torch.from_numpy(pixels[indices.numpy()]).float().view(-1, 1, 8, 8) / 16)
+    return images, labels[indices]
+
+
+class TintedDigits(ImageData):
+    """The digits of `Digits`, each in colours of its own on black: small pictures in 3 times 256 levels.
+
+    A digit's intensities are multiplied by a colour whose red, green and blue are drawn from [0.25, 1]. The colours of
+    a split never change. The classes and the split are those of `Digits`.
+
+    Args:
+        size: Height and width, one of 8, 16, 32, 64.
+        num_tints: Colours that each training digit comes in, a picture each; held-out digits come in one.
+        **kwargs: Of `ImageData`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    num_classes = 10
+
+    def __init__(self, size: int = 8, num_tints: int = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if size not in DIGIT_SIZES:
+            raise ValueError(f"size: got {size}, allowed are {', '.join(map(str, DIGIT_SIZES))}")
+        if num_tints < 1:
+            raise ValueError(f"num_tints: got {num_tints}, allowed is 1 or more")
+        self.num_tints = num_tints
+        self.image_shape = (3, size, size)
+        self.save_hyperparameters()
+
+    def load(self, split: str) -> TensorSet:
+        """Digits of one split.
+
+        Args:
+            split: "train", "val" or "test".
+
+        Returns:
+            `image` uint8 (N, 3, size, size) and `label` int64 (N,).
+        """
+        images, labels = grey_digits(split)
+        repeats = self.num_tints if split == "train" else 1
+        images, labels = images.repeat(repeats, 1, 1, 1), labels.repeat(repeats)
+        generator = torch.Generator().manual_seed(stable_seed("TintedDigits", split))
+        tints = 0.25 + 0.75 * torch.rand(len(images), 3, 1, 1, generator=generator)
+        tinted = unit_to_uint8(resize(images, self.image_shape[1]) / 255 * tints)
+        return TensorSet({"image": tinted, "label": labels}, f"TintedDigits {split}")
 
 
 class Faces(ImageData):

@@ -29,6 +29,7 @@ from pl_genmodels.losses.kernels import (
     squared_mmd,
 )
 from pl_genmodels.losses.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, PixelLikelihood
+from pl_genmodels.losses.logistic_mixture import DiscretizedLogisticMixture
 from pl_genmodels.losses.penalties import (
     DRAGAN,
     R1,
@@ -54,6 +55,7 @@ __all__ = [
     "Categorical",
     "Constraint",
     "CrossEntropy",
+    "DiscretizedLogisticMixture",
     "Divergence",
     "EnergyMargin",
     "FDivergence",

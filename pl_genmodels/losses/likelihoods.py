@@ -109,10 +109,8 @@ class Bernoulli(PixelLikelihood):
         return torch.where(image > 0, 1.0, -1.0).to(image.dtype)
 
 
-class Categorical(PixelLikelihood):
-    """Each value is one of evenly spaced levels; the parameters are their logits (van den Oord et al. 2016a, 3.1).
-
-    Images are rounded to the nearest level first. The softmax knows nothing of the order of levels; it learns it.
+class LevelLikelihood(PixelLikelihood):
+    """Each value is one of evenly spaced levels; images are rounded to the nearest one first.
 
     Args:
         levels: How many; level k stands for the value 2 k / (levels - 1) - 1. 256 are those of a byte.
@@ -125,7 +123,35 @@ class Categorical(PixelLikelihood):
         super().__init__()
         if levels < 2:
             raise ValueError(f"levels: got {levels}, allowed is 2 or more")
-        self.levels = self.num_parameters = levels
+        self.levels = levels
+
+    def quantize(self, image: Tensor) -> Tensor:
+        """Values of the nearest levels."""
+        return self._value_of(self._level_of(image).to(image.dtype))
+
+    def _level_of(self, image: Tensor) -> Tensor:
+        # at least in single precision, which tells 256 levels apart
+        return ((image.float() + 1) * ((self.levels - 1) / 2)).round().long()
+
+    def _value_of(self, level: Tensor) -> Tensor:
+        return level * (2 / (self.levels - 1)) - 1
+
+
+class Categorical(LevelLikelihood):
+    """Each value is one of evenly spaced levels; the parameters are their logits (van den Oord et al. 2016a, 3.1).
+
+    Images are rounded to the nearest level first. The softmax knows nothing of the order of levels; it learns it.
+
+    Args:
+        levels: How many; level k stands for the value 2 k / (levels - 1) - 1. 256 are those of a byte.
+
+    Raises:
+        ValueError: For fewer than two levels.
+    """
+
+    def __init__(self, levels: int = 256) -> None:
+        super().__init__(levels)
+        self.num_parameters = self.levels
 
     def log_prob(self, parameters: Tensor, image: Tensor) -> Tensor:  # noqa: D102
         logits = parameters.unflatten(1, (-1, self.levels)).transpose(1, 2)  # (B, levels, C, ...)
@@ -141,17 +167,6 @@ class Categorical(PixelLikelihood):
         cumulative = parameters.double().unflatten(1, (-1, self.levels)).softmax(2).cumsum(2)
         level = (cumulative <= uniform[..., None]).sum(2).clamp_max(self.levels - 1)
         return self._value_of(level.to(parameters.dtype))
-
-    def quantize(self, image: Tensor) -> Tensor:
-        """Values of the nearest levels."""
-        return self._value_of(self._level_of(image).to(image.dtype))
-
-    def _level_of(self, image: Tensor) -> Tensor:
-        # at least in single precision, which tells 256 levels apart
-        return ((image.float() + 1) * ((self.levels - 1) / 2)).round().long()
-
-    def _value_of(self, level: Tensor) -> Tensor:
-        return level * (2 / (self.levels - 1)) - 1
 
 
 class Gaussian(Likelihood):

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from pl_genmodels.losses import Bernoulli, PixelLikelihood
 from pl_genmodels.losses.precision import at_least_single
+from pl_genmodels.models.averaging import AveragedModule
 from pl_genmodels.models.engine import evaluating, stored_for
 from pl_genmodels.models.latents import draw_of_seed
 from pl_genmodels.models.likelihood import LikelihoodModule
@@ -23,13 +24,14 @@ SAMPLE_BATCH = 256  # pictures that are drawn at once when many are asked for
 HALVES = ("top", "bottom", "left", "right")
 
 
-class AutoregressiveModule(LikelihoodModule):
+class AutoregressiveModule(AveragedModule, LikelihoodModule):
     r"""Minimises $-\log p(x) = -\sum_i \log p(x_i | x_1, ..., x_{i-1})$, row by row from the top left.
 
     The one term is `nll`, in nats an image; validation also logs `bits_per_dim`, nats over the number of values and
     log 2, of the discrete values themselves, without dequantisation.
 
-    Samples are exact and drawn through the network's cache, which computes nothing twice.
+    Samples are exact and drawn through the network's cache, which computes nothing twice. With the callback
+    `GeneratorEMA` averaged weights, `network_ema`, draw them and are what is validated and tested.
 
     Args:
         image_shape: See `GenerativeModule`.
@@ -43,6 +45,7 @@ class AutoregressiveModule(LikelihoodModule):
         ValueError: For a negative number of classes.
     """
 
+    averaged = "network"
     network: PixelNetwork
 
     def __init__(
@@ -83,6 +86,11 @@ class AutoregressiveModule(LikelihoodModule):
         self.network = network
         stored_for(image_shape, network)
 
+    @property
+    def averaged_updates(self) -> int:
+        """Steps of the optimiser."""
+        return self.trainer.global_step
+
     # ---- the likelihood
 
     def terms(self, batch: Batch) -> Terms:
@@ -98,7 +106,8 @@ class AutoregressiveModule(LikelihoodModule):
 
     def _log_likelihood(self, image: Tensor, label: Tensor | None) -> Tensor:
         image = self.likelihood.quantize(image)
-        parameters = self.network(image.to(next(self.network.parameters()).dtype), label)
+        network = self.network if self.training else self.sampler
+        parameters = network(image.to(next(network.parameters()).dtype), label)
         return self.likelihood.log_prob(at_least_single(parameters), image)
 
     def _label_of(self, batch: Batch) -> Tensor | None:
@@ -233,7 +242,7 @@ class AutoregressiveModule(LikelihoodModule):
     def _fill(self, image: Tensor, uniforms: Tensor, label: Tensor | None, fixed: Tensor | None, bar: tqdm) -> None:
         """Draw the values of pictures in place, but for those that are fixed."""
         channels, height, width = self.network.image_shape
-        cache = self.network.cache(len(image), label)
+        cache = self.sampler.cache(len(image), label)
         # values of a pixel that are drawn at a time
         steps = [slice(c, c + 1) for c in range(channels)] if self.network.orders_channels else [slice(None)]
         for row in range(height):
@@ -248,7 +257,7 @@ class AutoregressiveModule(LikelihoodModule):
     def _start(self, num_samples: int, known: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Pictures before anything is drawn, and where they stay as they are."""
         channels, height, width = self.network.image_shape
-        dtype = torch.promote_types(next(self.network.parameters()).dtype, torch.float32)
+        dtype = torch.promote_types(next(self.sampler.parameters()).dtype, torch.float32)
         image = torch.zeros(num_samples, channels, height, width, device=self.device, dtype=dtype)
         if (known is None) != (mask is None):
             raise ValueError("known: allowed is together with mask, which says where the pictures are known")

@@ -111,7 +111,8 @@ class LikelihoodModule(SamplingModule):
 
     def configure_optimizers(self) -> Any:
         """The optimiser, and the schedule if there is one."""
-        optimizer = self.optimizer_factory(self.parameters())
+        # averaged weights are no one's to train
+        optimizer = self.optimizer_factory([p for p in self.parameters() if p.requires_grad])
         if self.scheduler_factory is None:
             return optimizer
         scheduler = {"scheduler": self.scheduler_factory(optimizer), "interval": self.scheduler_interval}

@@ -99,6 +99,21 @@ class CriticAdam(Adam):
         super().__init__(params, lr=lr, betas=betas)
 
 
+class PixelCNNPPAdam(Adam):
+    """Adam with much momentum, as PixelCNN++ set it.
+
+    Salimans et al. 2017, the authors' code; the rate falls by a factor of 0.999995 with every step there.
+
+    Args:
+        params: All parameters.
+        lr: Learning rate.
+        betas: Decay of the first and second moment.
+    """
+
+    def __init__(self, params: ParamsT, lr: float = 1e-3, betas: tuple[float, float] = (0.95, 0.9995)) -> None:
+        super().__init__(params, lr=lr, betas=betas)
+
+
 class R3GANAdam(Adam):
     """Adam without momentum and with a long memory of the second moment, as R3GAN set it.
 

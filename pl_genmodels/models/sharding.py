@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict, set_optimizer_state_dict
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Adadelta, Adam, Adamax, AdamW, Optimizer, RAdam, RMSprop
 
 from pl_genmodels.models.engine import average_buffers
@@ -260,6 +260,21 @@ def _start_at_zero(optimizer: Optimizer) -> None:
 def local(tensors: Iterable[Tensor]) -> list[Tensor]:
     """This rank's shards, as plain tensors on the same memory; tensors that are not sharded stay as they are."""
     return [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
+
+
+@torch.no_grad()
+def set_parameters(network: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Give some parameters new values, the same on all ranks; a collective call if they are sharded.
+
+    Args:
+        network: Whose parameters are meant.
+        values: Whole ones, by name.
+    """
+    for name, value in values.items():
+        parameter = network.get_parameter(name)
+        if isinstance(parameter, DTensor):
+            value = distribute_tensor(value, parameter.device_mesh, parameter.placements)
+        parameter.copy_(value)
 
 
 def total_norm(tensors: Sequence[Tensor]) -> Tensor:

@@ -29,6 +29,8 @@ from pl_genmodels.networks.mlp import (
 )
 from pl_genmodels.networks.patches import PatchDiscriminator, PixelDiscriminator
 from pl_genmodels.networks.pixel_cnn import PixelCNNNetwork
+from pl_genmodels.networks.pixel_cnn_pp import PixelCNNPPNetwork
+from pl_genmodels.networks.pixel_rnn import DiagonalBiLSTMNetwork, PixelRNNNetwork, RowLSTMNetwork
 from pl_genmodels.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from pl_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from pl_genmodels.networks.translators import EncoderDecoderTranslator, ResNetTranslator, UNetTranslator
@@ -46,6 +48,7 @@ __all__ = [
     "DCGANGenerator",
     "Decoder",
     "DecoderGenerator",
+    "DiagonalBiLSTMNetwork",
     "Discriminator",
     "Encoder",
     "EncoderDecoderTranslator",
@@ -63,15 +66,18 @@ __all__ = [
     "PackedDiscriminator",
     "PatchDiscriminator",
     "PixelCNNNetwork",
+    "PixelCNNPPNetwork",
     "PixelCache",
     "PixelDiscriminator",
     "PixelNetwork",
+    "PixelRNNNetwork",
     "Prior",
     "R3GANDiscriminator",
     "R3GANGenerator",
     "ResNetDiscriminator",
     "ResNetGenerator",
     "ResNetTranslator",
+    "RowLSTMNetwork",
     "Translator",
     "UNetTranslator",
     "UniformPrior",

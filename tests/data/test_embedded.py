@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from pl_genmodels.data import Digits, Faces, Patches, Photographs, Textures
+from pl_genmodels.data import Digits, Faces, Patches, Photographs, Textures, TintedDigits
 from pl_genmodels.data.pictures import fit, resize, to_tensor
 
 SPLITS = ("train", "val", "test")
@@ -49,6 +49,29 @@ def test_three_channels_are_three_times_the_grey():
     grey, colour = Digits(16).load("val").tensors["image"], Digits(16, 3).load("val").tensors["image"]
     assert torch.equal(grey.expand(-1, 3, -1, -1), colour)
     assert Digits(16, 3).image_shape == (3, 16, 16)
+
+
+def test_tinted_digits_are_the_digits_times_a_colour_each():
+    data, grey = TintedDigits(8, num_tints=3), Digits(8)
+    assert [len(data.load(split)) for split in SPLITS] == [4500, 149, 148]
+    for split, repeats in (("train", 3), ("val", 1)):
+        plain = grey.load(split).tensors["image"].repeat(repeats, 1, 1, 1).double()
+        tinted = data.load(split).tensors["image"].double()
+        assert torch.equal(data.load(split).tensors["label"], grey.load(split).tensors["label"].repeat(repeats))
+        tint = tinted.sum((2, 3), keepdim=True) / plain.sum((2, 3), keepdim=True)  # but for rounding
+        assert ((plain * tint - tinted).abs() <= 1).all()
+        assert 0.24 < tint.min() < 0.3
+        assert 0.95 < tint.max() < 1.01
+    train = data.load("train").tensors["image"]
+    assert not torch.equal(train[:1500], train[1500:3000])
+    assert torch.equal(TintedDigits(8, num_tints=3).load("train").tensors["image"], train)
+    assert TintedDigits(16).load("test").tensors["image"].shape == (148, 3, 16, 16)
+
+
+@pytest.mark.parametrize(("arguments", "name"), [({"size": 9}, "size"), ({"num_tints": 0}, "num_tints")])
+def test_tinted_digits_refuse_bad_arguments(arguments, name):
+    with pytest.raises(ValueError, match=f"{name}: got"):
+        TintedDigits(**arguments)
 
 
 @pytest.mark.parametrize("size", [7, 16, 40])

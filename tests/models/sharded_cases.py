@@ -135,7 +135,7 @@ def train(name, folder, *, rank=0, world_size=1, strategy="auto"):
     runner = trainer(
         folder,
         max_epochs=1,
-        callbacks=[GeneratorEMA(half_life=20)] if hasattr(module, "add_generator_ema") else [],
+        callbacks=[GeneratorEMA(half_life=20)] if hasattr(module, "add_average") else [],
         strategy=strategy,
         devices=world_size,
         use_distributed_sampler=False,

@@ -258,7 +258,7 @@ def moved(before, after):
 
 def slack(key, idle):
     """Adam makes steps out of the rounding that is an idle parameter's whole gradient."""
-    return 1e4 if key.removeprefix("model/").replace("generator_ema.", "generator.") in idle else 1.0
+    return 1e4 if key.removeprefix("model/").replace("_ema.", ".") in idle else 1.0
 
 
 def trained(state):

@@ -33,6 +33,10 @@ PARAMETERS = {
     "pixel_cnn_cifar10": {"network": 3_537_408},
     "pixel_cnn_mnist": {"network": 63_809},
     "gated_pixel_cnn_cifar10": {"network": 10_438_272},
+    "pixel_cnn_pp_cifar10": {"network": 53_659_080},
+    "pixel_rnn_mnist": {"network": 64_513},
+    "pixel_rnn_cifar10": {"network": 7_778_304},
+    "pixel_rnn_row_cifar10": {"network": 6_982_656},
 }
 PAPERS = sorted((ROOT / "configs" / "paper").glob("*.yaml"))
 
