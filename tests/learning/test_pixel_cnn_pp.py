@@ -19,7 +19,7 @@ from pl_genmodels.networks.pixel_cnn_pp import with_ones
 from tests.learning.bench import Check, Stream, fit, passed
 
 EPOCHS, BATCH = 5, 50
-LAST = (math.nan, math.nan)  # measured last, in the order of the checks
+LAST = (2.889, 2.075)  # measured last, in the order of the checks
 
 
 def pictures(split):
