@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pl_genmodels.cli.translation import network_from, require_one
 from pl_genmodels.data.pairs import check_direction
+from pl_genmodels.networks import CoupledAutoencoders, OneWay
 
 ENDINGS = {"pth": ".pth", "safetensors": ".safetensors", "onnx": ".onnx", "torch_export": ".pt2"}
 PACKAGES = {"pth": (), "safetensors": ("safetensors",), "onnx": ("onnx", "onnxscript"), "torch_export": ()}
@@ -83,6 +84,8 @@ def generator_of(ckpt_path: str, direction: str) -> nn.Module:
     sampler = getattr(model, "sampler", None)
     if sampler is None:
         raise ValueError(f"export: the checkpoint is of a {type(model).__name__}, allowed are models with a generator")
+    if isinstance(sampler, CoupledAutoencoders):
+        return OneWay(sampler, direction)
     if not isinstance(sampler, nn.ModuleDict):
         if direction != "AtoB":
             raise ValueError(f"direction: got {direction!r} for a {type(model).__name__}, which translates nothing")

@@ -23,6 +23,7 @@ from pl_genmodels.layers.residual import (
     glorot_uniform_,
     scaled_normal_,
 )
+from pl_genmodels.layers.reversal import GradientReversal
 from pl_genmodels.layers.virtual_batch_norm import VirtualBatchNorm
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "FIRDownsample",
     "FIRUpsample",
     "FixupBottleneck",
+    "GradientReversal",
     "ImagePool",
     "InputDownBlock",
     "InstanceNoise",

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from pl_genmodels.layers.norm import mixes_pictures
+from pl_genmodels.layers import mixes_pictures
 from pl_genmodels.losses import AdversarialLoss, per_sample
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.averaging import AveragedGeneratorModule
 from pl_genmodels.models.engine import evaluating
 from pl_genmodels.models.optimizers import GANAdam
 from pl_genmodels.models.schedules import ConstantThenLinear
-from pl_genmodels.networks import Discriminator, Translator
+from pl_genmodels.networks import CoupledAutoencoders, Discriminator, Translator
 from pl_genmodels.types import Batch, ImageShape, Terms, as_batch
 
 
@@ -208,7 +208,7 @@ class TwoWayModule(TranslationModule):
         source_shape: tuple[int, ...] | None = None,
         target_shape: tuple[int, ...] | None = None,
         *,
-        generator: Callable[[tuple[int, ...], tuple[int, ...]], Translator],
+        generator: Callable[[tuple[int, ...], tuple[int, ...]], Translator | CoupledAutoencoders],
         discriminator: Callable[[tuple[int, ...]], Discriminator],
         **kwargs: Any,
     ) -> None:
@@ -247,3 +247,50 @@ class TwoWayModule(TranslationModule):
             "source": self.generator["BtoA"](generated["target"]),
             "target": self.generator["AtoB"](generated["source"]),
         }
+
+
+class SharedCodeModule(TwoWayModule):
+    """Two autoencoders with one space of codes: what one encoder writes, the other one's decoder reads.
+
+    Args:
+        source_shape: See `TranslationModule`.
+        target_shape: See `TranslationModule`.
+        generator: Called with both shapes.
+        discriminator: Called with the shape of a domain, once for each.
+        **kwargs: Of `TranslationModule`.
+    """
+
+    generator: CoupledAutoencoders
+
+    def build(self, image_shape: ImageShape) -> None:
+        """Create the autoencoders and both discriminators."""
+        source_shape = self.source_shape or image_shape
+        self.generator = cast(CoupledAutoencoders, self._make_generator(source_shape, image_shape))
+        self.discriminator = nn.ModuleDict(
+            {"A": self._make_discriminator(source_shape), "B": self._make_discriminator(image_shape)}
+        )
+
+    def convert(self, networks: Any, images: Tensor, direction: str) -> Tensor:
+        """Through the code, without noise."""
+        return networks.translate(images, direction)
+
+    def passed_on(self, codes: Tensor) -> Tensor:
+        """What the decoders read of what the encoders wrote, in training."""
+        return codes
+
+    def generate(self, batch: Batch) -> Batch:
+        """Translations; for the generators' own turn also reconstructions and codes."""
+        codes = self.generator.encode({"A": batch["source"], "B": batch["target"]})
+        features = self.generator.start_decoding(self.passed_on(codes))
+        if not torch.is_grad_enabled():
+            of_source, of_target = features.chunk(2)
+            return {"source": self.generator.finish("A", of_target), "target": self.generator.finish("B", of_source)}
+        same_source, source = self.generator.finish("A", features).chunk(2)
+        target, same_target = self.generator.finish("B", features).chunk(2)
+        code_source, code_target = codes.chunk(2)
+        generated = {"source": source, "target": target, "code_source": code_source, "code_target": code_target}
+        return {**generated, "same_source": same_source, "same_target": same_target}
+
+    def encode_translations(self, generated: Batch) -> Tensor:
+        """Codes of the sources' translations, then of the targets', as the other domain's encoder writes them."""
+        return self.generator.encode({"B": generated["target"], "A": generated["source"]})

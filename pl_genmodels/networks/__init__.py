@@ -14,8 +14,14 @@ from pl_genmodels.networks.base import (
     UniformPrior,
 )
 from pl_genmodels.networks.began import BEGANDecoder, BEGANEncoder
-from pl_genmodels.networks.convolutional import ConvDecoder, ConvEncoder
+from pl_genmodels.networks.convolutional import ConvDecoder, ConvDiscriminator, ConvEncoder
 from pl_genmodels.networks.coupled import CoupledDiscriminator, CoupledGenerator
+from pl_genmodels.networks.coupled_autoencoders import (
+    CoupledAutoencoders,
+    EmbeddingAutoencoders,
+    OneWay,
+    ResNetAutoencoders,
+)
 from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from pl_genmodels.networks.gated_pixel_cnn import GatedPixelCNNNetwork
 from pl_genmodels.networks.made import MADENetwork, NADENetwork
@@ -41,7 +47,9 @@ __all__ = [
     "BEGANDecoder",
     "BEGANEncoder",
     "ConvDecoder",
+    "ConvDiscriminator",
     "ConvEncoder",
+    "CoupledAutoencoders",
     "CoupledDiscriminator",
     "CoupledGenerator",
     "DCGANDiscriminator",
@@ -50,6 +58,7 @@ __all__ = [
     "DecoderGenerator",
     "DiagonalBiLSTMNetwork",
     "Discriminator",
+    "EmbeddingAutoencoders",
     "Encoder",
     "EncoderDecoderTranslator",
     "GatedPixelCNNNetwork",
@@ -63,6 +72,7 @@ __all__ = [
     "MinibatchDiscriminator",
     "NADENetwork",
     "NormalPrior",
+    "OneWay",
     "PackedDiscriminator",
     "PatchDiscriminator",
     "PixelCNNNetwork",
@@ -74,6 +84,7 @@ __all__ = [
     "Prior",
     "R3GANDiscriminator",
     "R3GANGenerator",
+    "ResNetAutoencoders",
     "ResNetDiscriminator",
     "ResNetGenerator",
     "ResNetTranslator",

@@ -28,6 +28,8 @@ PARAMETERS = {
     "d2gan_ring8": {"generator": 49_666, "discriminator": 513, "reverse_discriminator": 513},
     "began_celeba": {"generator": 1_716_611, "discriminator": 13_552_451},
     "cogan_mnist": {"generator": 7_842_694, "discriminator": 427_593},
+    "unit_day2night": {"generator": 18_017_286, "discriminator": 5_529_474},
+    "xgan_faces2cartoons": {"generator": 17_456_518, "discriminator": 48_194, "classifier": 147_841},
     "vae_mnist": {"encoder": 412_540, "decoder": 403_284},
     "made_mnist": {"network": 13_168_224},
     "pixel_cnn_cifar10": {"network": 3_537_408},
