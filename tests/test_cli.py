@@ -19,7 +19,9 @@ from PIL import Image
 import pl_genmodels
 from pl_genmodels.catalogue import systems
 from pl_genmodels.cli import main
+from pl_genmodels.models.vae.cvae import CVAE
 from tests.conftest import ROOT
+from tests.models.harness import trainer
 
 CONFIG = str(ROOT / "configs" / "dcgan.yaml")
 SHORT = [
@@ -101,6 +103,21 @@ def test_sample(target, last, tmp_path):
         assert np.abs(image / 127.5 - 1 - expected[2, 0].numpy()).max() <= 1 / 127.5
     else:
         assert Image.open(out).size[0] > 6 * 16
+
+
+def test_sample_of_a_label(last, tmp_path, capsys):
+    model = CVAE((1, 8, 8), num_classes=3, latent_dim=2)
+    path, out = str(tmp_path / "cvae.ckpt"), tmp_path / "array.npz"
+    runner = trainer(tmp_path)
+    runner.strategy.connect(model)
+    model.trainer = runner
+    runner.save_checkpoint(path)
+    for options, label in ((["--label", "2"], 2), ([], None)):
+        main(["sample", "--ckpt_path", path, "--num_samples", "4", "--out", str(out), *options])
+        expected = model.sample(4, label=label, seed=0).numpy()
+        assert np.abs(np.load(out)["samples"] / 127.5 - 1 - expected).max() <= 1 / 127.5
+    assert "label: got [3]" in fails(capsys, "sample", "--ckpt_path", path, "--label", "3")
+    assert "DCGAN knows no labels" in fails(capsys, "sample", "--ckpt_path", last, "--label", "3")
 
 
 def test_interpolate_strip_and_gif(last, tmp_path):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from pl_genmodels.catalogue import listing
@@ -17,7 +20,14 @@ from pl_genmodels.cli.translation import translate
 from pl_genmodels.models.base import SamplingModule
 
 
-def sample(ckpt_path: str, num_samples: int = 64, out: str = "samples.png", seed: int = 0, columns: int = 8) -> None:
+def sample(
+    ckpt_path: str,
+    num_samples: int = 64,
+    out: str = "samples.png",
+    seed: int = 0,
+    columns: int = 8,
+    label: int | None = None,
+) -> None:
     """Draw samples from a checkpoint.
 
     Args:
@@ -27,6 +37,7 @@ def sample(ckpt_path: str, num_samples: int = 64, out: str = "samples.png", seed
             for one PNG each.
         seed: Sample i of a seed is always the same.
         columns: Pictures in a row of the grid.
+        label: Of all samples, for a model that is conditional on labels; by default they take turns.
     """
     from pl_genmodels.checkpoints import load
 
@@ -36,7 +47,11 @@ def sample(ckpt_path: str, num_samples: int = 64, out: str = "samples.png", seed
             f"sample: the checkpoint is of a {type(model).__name__}, which needs an input to work on; allowed for it "
             "are translate, evaluate and export"
         )
-    _write(model.sample(num_samples, seed=seed), Path(out), columns)
+    conditional = "label" in inspect.signature(model.sample).parameters
+    if label is not None and not conditional:
+        raise ValueError(f"label: got {label}, but a {type(model).__name__} knows no labels")
+    options: dict[str, Any] = {} if label is None else {"label": torch.full((max(num_samples, 0),), label)}
+    _write(model.sample(num_samples, seed=seed, **options), Path(out), columns)
 
 
 def interpolate(

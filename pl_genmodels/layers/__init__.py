@@ -1,6 +1,8 @@
 """Blocks that networks are made of: plain torch."""
 
 from pl_genmodels.layers.augmentation import Augmentation, DiffAugment, InstanceNoise
+from pl_genmodels.layers.corruption import Corruption, GaussianCorruption, MaskingCorruption
+from pl_genmodels.layers.iaf import InverseAutoregressiveStep
 from pl_genmodels.layers.image_pool import ImagePool, RankLocal
 from pl_genmodels.layers.masked import MaskedLinear, spread_degrees
 from pl_genmodels.layers.masked_conv import MaskedConv2d, MaskedConvCache
@@ -24,6 +26,7 @@ from pl_genmodels.layers.residual import (
     scaled_normal_,
 )
 from pl_genmodels.layers.reversal import GradientReversal
+from pl_genmodels.layers.running_normal import RunningNormal
 from pl_genmodels.layers.virtual_batch_norm import VirtualBatchNorm
 
 __all__ = [
@@ -31,21 +34,26 @@ __all__ = [
     "Augmentation",
     "BatchSimilarity",
     "BiasedLeakyReLU",
+    "Corruption",
     "DiffAugment",
     "FIRDownsample",
     "FIRUpsample",
     "FixupBottleneck",
+    "GaussianCorruption",
     "GradientReversal",
     "ImagePool",
     "InputDownBlock",
     "InstanceNoise",
+    "InverseAutoregressiveStep",
     "MaskedConv2d",
     "MaskedConvCache",
     "MaskedLinear",
+    "MaskingCorruption",
     "NoiseDropout",
     "PictureNorm2d",
     "RankLocal",
     "ResidualBlock",
+    "RunningNormal",
     "VirtualBatchNorm",
     "downsample_mean",
     "glorot_uniform_",

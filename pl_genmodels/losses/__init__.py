@@ -16,7 +16,7 @@ from pl_genmodels.losses.adversarial import (
     Wasserstein,
 )
 from pl_genmodels.losses.density_ratio import BregmanRatio, ForwardRatio, ReverseRatio, importance_weights
-from pl_genmodels.losses.divergences import kl_normal
+from pl_genmodels.losses.divergences import kl_normal, kl_of_dimensions, log_normal
 from pl_genmodels.losses.f_divergences import F_DIVERGENCES, Divergence, FDivergence
 from pl_genmodels.losses.kernels import (
     GaussianSum,
@@ -30,6 +30,13 @@ from pl_genmodels.losses.kernels import (
 )
 from pl_genmodels.losses.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, PixelLikelihood
 from pl_genmodels.losses.logistic_mixture import DiscretizedLogisticMixture
+from pl_genmodels.losses.objectives import (
+    Capacity,
+    EvidenceLowerBound,
+    FreeBits,
+    ImportanceWeightedBound,
+    VariationalObjective,
+)
 from pl_genmodels.losses.penalties import (
     DRAGAN,
     R1,
@@ -52,18 +59,22 @@ __all__ = [
     "Bernoulli",
     "BoundarySeeking",
     "BregmanRatio",
+    "Capacity",
     "Categorical",
     "Constraint",
     "CrossEntropy",
     "DiscretizedLogisticMixture",
     "Divergence",
     "EnergyMargin",
+    "EvidenceLowerBound",
     "FDivergence",
     "ForwardRatio",
+    "FreeBits",
     "Gaussian",
     "GaussianSum",
     "GradientPenalty",
     "Hinge",
+    "ImportanceWeightedBound",
     "Kernel",
     "LabelNoise",
     "LabelledLoss",
@@ -81,11 +92,14 @@ __all__ = [
     "RelativisticAverage",
     "ReverseRatio",
     "SpectralNorm",
+    "VariationalObjective",
     "Wasserstein",
     "WeightClipping",
     "absolute_error",
     "importance_weights",
     "kl_normal",
+    "kl_of_dimensions",
+    "log_normal",
     "per_sample",
     "pulling_away",
     "root_mmd",

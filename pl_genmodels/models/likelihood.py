@@ -12,14 +12,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pl_genmodels.losses.precision import at_least_single
-from pl_genmodels.models.base import SamplingModule
+from pl_genmodels.models.base import GenerativeModule, SamplingModule
 from pl_genmodels.models.engine import average_buffers, average_gradients
 from pl_genmodels.models.finite import require_finite
 from pl_genmodels.models.sharding import clip_gradients
 from pl_genmodels.types import Batch, ImageShape, Terms
 
 
-class LikelihoodModule(SamplingModule):
+class ObjectiveModule(GenerativeModule):
     """A model that minimises the mean of a sum of named terms, by Lightning's automatic optimisation.
 
     Clipping, accumulation and every strategy of the Trainer are Lightning's own here. A leaf writes `terms`, pure and
@@ -58,6 +58,10 @@ class LikelihoodModule(SamplingModule):
         """Further values to log of a validation or test set, by name, out of the sum of its mean terms."""
         return {}
 
+    def evaluation_terms(self, batch: Batch) -> Terms:
+        """Terms that are logged of a validation or test set, where these are others than what training minimises."""
+        return self.terms(batch)
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a batch."""
         batch = self.read_batch(batch)
@@ -82,7 +86,7 @@ class LikelihoodModule(SamplingModule):
 
     def _log_mean_terms(self, batch: Any, split: str) -> None:
         batch = self.read_batch(batch)
-        means = {name: at_least_single(term).mean() for name, term in self.terms(batch).items()}
+        means = {name: at_least_single(term).mean() for name, term in self.evaluation_terms(batch).items()}
         total = torch.stack(list(means.values())).sum()
         values = {f"{split}/{name}": value for name, value in {**means, **self.summaries(total)}.items()}
         size = len(batch[self.batch_keys[0]])
@@ -117,3 +121,7 @@ class LikelihoodModule(SamplingModule):
             return optimizer
         scheduler = {"scheduler": self.scheduler_factory(optimizer), "interval": self.scheduler_interval}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+
+class LikelihoodModule(ObjectiveModule, SamplingModule):
+    """An `ObjectiveModule` that makes samples out of nothing but random numbers."""

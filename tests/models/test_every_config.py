@@ -102,7 +102,7 @@ def outputs(model, batch):
     """What a model is for, by name: samples of a seed, or translations of a batch in every direction it knows."""
     if isinstance(model, SamplingModule):
         return {"samples": model.sample(BATCH_SIZE, seed=3)}
-    keys = {"AtoB": model.batch_keys[0], "BtoA": model.batch_keys[1]}
+    keys = dict(zip(("AtoB", "BtoA"), model.batch_keys, strict=False))
     return {direction: model.translate(batch[keys[direction]], direction, seed=3) for direction in model.directions}
 
 
