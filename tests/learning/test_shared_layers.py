@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import pytest
@@ -133,4 +132,4 @@ def test_xgan_changes_the_colour_and_keeps_the_shape():
     assert passed(checks)
 
 
-LAST = {"cogan": (0.97, 0.12), "unit": (1.0, 0.822, math.nan), "xgan": (1.0, 0.988)}
+LAST = {"cogan": (0.97, 0.12), "unit": (1.0, 0.822, 0.011), "xgan": (1.0, 0.988)}
