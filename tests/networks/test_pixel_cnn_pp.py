@@ -59,7 +59,7 @@ def test_cached_samples_are_the_naive_ones(dtype, shape, likelihood, num_resolut
     torch.manual_seed(0)
     network = functools.partial(SMALL, num_resolutions=num_resolutions)
     model = PixelCNNPP(shape, network=network, likelihood=likelihood, num_classes=3)
-    with_random_weights(model.network, 0.7)
+    with_random_weights(model.network, 1.1)
     model.to(dtype).eval()
     label = torch.tensor([2, 0, 1, 1])
     samples, seen = draw_cached(model, 4, label=label)
@@ -74,7 +74,7 @@ def test_probabilities_of_all_images_sum_to_one():
     for shape, levels in (((1, 2, 4), 2), ((3, 1, 2), 3)):
         network = functools.partial(SMALL, num_resolutions=1)
         model = PixelCNNPP(shape, network=network, likelihood=DiscretizedLogisticMixture(2, levels))
-        with_random_weights(model.network, 0.7)
+        with_random_weights(model.network, 1.1)
         total = model.float().log_likelihood(all_images(levels, *shape).float()).exp().sum()
         assert total == pytest.approx(1, abs=1e-5)
 
