@@ -43,6 +43,18 @@ def passed(checks):
     return all(check.passed for check in checks)
 
 
+def assert_learns(experiments):
+    """Every check of a row holds."""
+    checks = [check for experiment in experiments for check in experiment()]
+    print(*checks, sep="\n")
+    assert passed(checks), "; ".join(str(check) for check in checks if not check.passed)
+
+
+def every(seeds, experiment):
+    """Checks of all seeds, each of which has to pass."""
+    return [check for seed in seeds for check in experiment(seed)]
+
+
 def best_of(seeds, experiment):
     """Checks of the first seed that passes, else of the last."""
     for seed in seeds:

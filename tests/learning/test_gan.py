@@ -23,7 +23,18 @@ from pl_genmodels.models.gan.wgan import WGAN
 from pl_genmodels.models.gan.wgan_gp import WGANGP
 from pl_genmodels.models.optimizers import CriticAdam, GANAdam, WGANRMSprop
 from pl_genmodels.networks import DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator
-from tests.learning.bench import Check, CountSteps, EachBatch, Stream, best_of, digits, fit, near, passed, ring8
+from tests.learning.bench import (
+    Check,
+    CountSteps,
+    EachBatch,
+    Stream,
+    assert_learns,
+    best_of,
+    digits,
+    fit,
+    near,
+    ring8,
+)
 from tests.learning.solvable import (
     Normal,
     dirac_distances,
@@ -322,6 +333,4 @@ ROWS = {
 
 @pytest.mark.parametrize("stem", ROWS)
 def test_system_learns(stem):
-    checks = [check for experiment in ROWS[stem] for check in experiment()]
-    print(*checks, sep="\n")
-    assert passed(checks), "; ".join(str(check) for check in checks if not check.passed)
+    assert_learns(ROWS[stem])

@@ -20,6 +20,7 @@ from pl_genmodels.losses import (
     ForwardRatio,
     GradientPenalty,
     Hinge,
+    LabelNoise,
     LeastSquares,
     Minimax,
     NonSaturating,
@@ -30,9 +31,11 @@ from pl_genmodels.losses import (
     penalties,
 )
 from pl_genmodels.losses.penalties import input_gradient
-from pl_genmodels.models.gan import bsgan_discrete
+from pl_genmodels.models.gan import bsgan_discrete, unrolled_gan
 from pl_genmodels.models.gan.gogan import GoGAN
+from pl_genmodels.models.gan.unrolled_gan import UnrolledGAN
 from pl_genmodels.models.gan.wgan import WGAN
+from pl_genmodels.models.lookahead import Lookahead
 from pl_genmodels.networks import dcgan
 from tests.learning.bench import passed
 from tests.learning.test_gan import (
@@ -56,6 +59,7 @@ from tests.learning.test_objectives import (
     fgan_bounds,
     gogan_stages,
 )
+from tests.learning.test_tricks import noisy_optima, unrolled_dirac
 
 pytestmark = pytest.mark.learning
 
@@ -167,6 +171,15 @@ def stage_never_kept(self):
     return 0
 
 
+def without_flips(self, logits, usual, other):
+    return usual[0] + (usual[1] - usual[0]) * torch.rand_like(logits)
+
+
+class FirstOrder(Lookahead):
+    def step(self, gradients):
+        super().step({name: gradient.detach() for name, gradient in gradients.items()})
+
+
 short_ring = partial(ring, seeds=(0,), updates=1000)
 
 BREAKAGES = {
@@ -197,6 +210,9 @@ BREAKAGES = {
     "bsgan_discrete-inverse-weights": (bsgan_discrete_law, bsgan_discrete, "importance_weights", inverse_weights),
     "began-balance-flipped": (began_balance, Balance, "update", flipped),
     "gogan-no-stages": (gogan_stages, GoGAN, "stage", property(stage_never_kept)),
+    "noisy_labels-without-flips": (noisy_optima, LabelNoise, "_draw", without_flips),
+    "unrolled_gan-detached": (unrolled_dirac, unrolled_gan, "Lookahead", FirstOrder),
+    "unrolled_gan-not-ahead": (unrolled_dirac, UnrolledGAN, "_gradients", lambda self, values, real, fake: {}),
     "r3gan-without-second-order": (r3gan_dirac, penalties, "input_gradient", without_second_order),
     "r3gan-without-r2": (r3gan_dirac, R2, "__call__", no_penalty),
     "r3gan-penalty-with-root": (r3gan_dirac, R1, "__call__", penalty_with_root),

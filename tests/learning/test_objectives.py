@@ -29,18 +29,13 @@ from pl_genmodels.networks import (
     MLPDiscriminator,
     MLPGenerator,
 )
-from tests.learning.bench import Check, EachBatch, Stream, fit, near, passed, ring8
+from tests.learning.bench import Check, EachBatch, Stream, assert_learns, every, fit, near, ring8
 from tests.learning.solvable import Normal, quantiles
 from tests.learning.test_gan import POINTS, equilibrium, fit_logits
 
 pytestmark = pytest.mark.learning
 
 P = torch.distributions.Normal(0.0, 1.0)
-
-
-def every(seeds, experiment):
-    """Checks of all seeds, each of which has to pass."""
-    return [check for seed in seeds for check in experiment(seed)]
 
 
 def ring(make, last, **options):
@@ -292,6 +287,4 @@ ROWS = {
 
 @pytest.mark.parametrize("stem", ROWS)
 def test_system_learns(stem):
-    checks = [check for experiment in ROWS[stem] for check in experiment()]
-    print(*checks, sep="\n")
-    assert passed(checks), "; ".join(str(check) for check in checks if not check.passed)
+    assert_learns(ROWS[stem])

@@ -1,27 +1,19 @@
-"""What the cures for an unstable game do, against their own gates, and what those gates can see."""
+"""What the cures for an unstable game do, against their own gates: rows as in `test_gan.py`."""
 
 from __future__ import annotations
 
 from functools import partial
 
 import pytest
-import torch
 
-from pl_genmodels.losses import LabelNoise
-from pl_genmodels.models.gan import unrolled_gan
 from pl_genmodels.models.gan.noisy_labels import NoisyLabels
 from pl_genmodels.models.gan.unrolled_gan import UnrolledGAN
-from pl_genmodels.models.lookahead import Lookahead
-from tests.learning.bench import Check, near, passed, ring8
+from tests.learning.bench import Check, assert_learns, near
 from tests.learning.solvable import dirac_distances
-from tests.learning.test_gan import POINTS, fit_logits, on_a_grid
+from tests.learning.test_gan import fit_logits, on_a_grid
+from tests.learning.test_objectives import ring
 
 pytestmark = pytest.mark.learning
-
-
-def both_rings(make, last, **options):
-    """The ring is learnt from two seeds of two."""
-    return [check for seed in (0, 1) for check in ring8(make, last=last[seed], seed=seed, **options)]
 
 
 # ---- noisy_labels
@@ -67,7 +59,7 @@ ROWS = {
     "noisy_labels": [
         noisy_optima,
         smoothed_optimum,
-        partial(both_rings, partial(NoisyLabels, **POINTS), [(0.766, 0.0028, 1000), (0.776, 0.0055, 1000)]),
+        partial(ring, NoisyLabels, [(0.766, 0.0028, 1000), (0.776, 0.0055, 1000)]),
     ],
     "unrolled_gan": [unrolled_dirac],
 }
@@ -75,37 +67,4 @@ ROWS = {
 
 @pytest.mark.parametrize("stem", ROWS)
 def test_trick_helps(stem):
-    checks = [check for experiment in ROWS[stem] for check in experiment()]
-    print(*checks, sep="\n")
-    assert passed(checks), "; ".join(str(check) for check in checks if not check.passed)
-
-
-# ---- broken
-
-
-def flipped_images(self, logits, usual, other):
-    """No flips at all."""
-    return usual[0] + (usual[1] - usual[0]) * torch.rand_like(logits)
-
-
-class Detached(Lookahead):
-    """First order only."""
-
-    def step(self, gradients):
-        super().step({name: gradient.detach() for name, gradient in gradients.items()})
-
-
-BREAKAGES = {
-    "noisy_labels-without-flips": (noisy_optima, LabelNoise, "_draw", flipped_images),
-    "unrolled_gan-detached": (unrolled_dirac, unrolled_gan, "Lookahead", Detached),
-    "unrolled_gan-not-ahead": (unrolled_dirac, unrolled_gan.UnrolledGAN, "_gradients", lambda self, values, *_: {}),
-}
-
-
-@pytest.mark.parametrize("name", BREAKAGES)
-def test_breakage_is_caught(name, monkeypatch):
-    experiment, *patch = BREAKAGES[name]
-    monkeypatch.setattr(*patch)
-    checks = experiment()
-    print(*checks, sep="\n")
-    assert not passed(checks)
+    assert_learns(ROWS[stem])
