@@ -212,7 +212,7 @@ BREAKAGES = {
     "gogan-no-stages": (gogan_stages, GoGAN, "stage", property(stage_never_kept)),
     "noisy_labels-without-flips": (noisy_optima, LabelNoise, "_draw", without_flips),
     "unrolled_gan-detached": (unrolled_dirac, unrolled_gan, "Lookahead", FirstOrder),
-    "unrolled_gan-not-ahead": (unrolled_dirac, UnrolledGAN, "_gradients", lambda self, values, real, fake: {}),
+    "unrolled_gan-not-ahead": (unrolled_dirac, UnrolledGAN, "_gradients", lambda self, *given: {}),
     "r3gan-without-second-order": (r3gan_dirac, penalties, "input_gradient", without_second_order),
     "r3gan-without-r2": (r3gan_dirac, R2, "__call__", no_penalty),
     "r3gan-penalty-with-root": (r3gan_dirac, R1, "__call__", penalty_with_root),

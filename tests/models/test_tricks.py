@@ -199,6 +199,19 @@ def test_the_generators_gradient_goes_through_the_steps(name):
     assert float((gradient * direction).sum()) == pytest.approx(float(above - below) / (2 * size), rel=1e-3)
 
 
+def test_what_is_looked_ahead_is_not_remembered():
+    """The generator's turn leaves a loss's memory of the discriminator's logits alone."""
+    model = gan(model=UnrolledGAN, loss=LeCam())
+    optimizer = OPTIMIZERS["sgd"](model.discriminator.parameters())
+    model.lookahead = lambda: Lookahead(model.discriminator, optimizer)
+    batch = {"image": torch.randn(6, 2), "latent": torch.randn(6, 3)}
+    model.discriminator_terms(batch, model.generate(batch))
+    before = copy.deepcopy(model.loss.state_dict())
+    model.generator_terms(batch, model.generate(batch))
+    assert before["steps"] == 1
+    assert all(torch.equal(value, before[name]) for name, value in model.loss.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("optimizer", "named"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -83,21 +84,25 @@ class UnrolledGAN(LatentGAN):
         """Minus the discriminator's loss after its next steps."""
         real, fake = (at_least_single(self.augment(images["image"])) for images in (batch, generated))
         with exact_gradients(real.device.type):
-            ahead = self.lookahead()
+            ahead, objective = self.lookahead(), copy.deepcopy(self.loss)  # one that remembers logits forgets these
             for _ in range(self.unrolled_steps):
-                ahead.step(self._gradients(ahead.values, real, fake))
-            loss = self._discriminator_loss(ahead.values, real, fake)
+                ahead.step(self._gradients(objective, ahead.values, real, fake))
+            loss = self._discriminator_loss(objective, ahead.values, real, fake)
         return {"adversarial": -loss}
 
-    def _discriminator_loss(self, values: dict[str, Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    def _discriminator_loss(
+        self, objective: AdversarialLoss, values: dict[str, Tensor], real: Tensor, fake: Tensor
+    ) -> Tensor:
         """Of a discriminator with the given parameters; the buffers of the actual one stay as they are."""
         buffers = {name: at_least_single(buffer).clone() for name, buffer in self.discriminator.named_buffers()}
         logits = [functional_call(self.discriminator, {**buffers, **values}, (images,)) for images in (real, fake)]
-        return self.loss.discriminator(*logits)
+        return objective.discriminator(*logits)
 
-    def _gradients(self, values: dict[str, Tensor], real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def _gradients(
+        self, objective: AdversarialLoss, values: dict[str, Tensor], real: Tensor, fake: Tensor
+    ) -> dict[str, Tensor]:
         """Of the mean loss over all ranks with respect to the parameters."""
-        loss = self._discriminator_loss(values, real, fake).mean()
+        loss = self._discriminator_loss(objective, values, real, fake).mean()
         gradients = torch.autograd.grad(loss, list(values.values()), create_graph=True)
         flat = mean_over_ranks(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = flat.split([gradient.numel() for gradient in gradients])
