@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from pl_genmodels.layers.ranks import rows_of_all_ranks
+
+CACHED = 2**17  # pairs of samples, times kernels, that a core works on at once: on a CPU more take longer each
+
+
+class _Similarity(torch.autograd.Function):
+    """exp(-L1 distance) between all rows of two batches, without a tensor of all differences.
+
+    The gradient is written in operations that have one themselves, and in the result, so that penalties on a gradient
+    work; those of `torch.cdist` do not.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, others: Tensor) -> Tensor:
+        distance: Any = 0
+        for a, b in zip(rows.unbind(2), others.unbind(2), strict=True):
+            distance = (a.unsqueeze(2) - b.unsqueeze(1)).abs_().add_(distance)  # (kernels, B, all)
+        similarity = distance.neg_().exp_()
+        ctx.save_for_backward(rows, others, similarity)
+        return similarity
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        rows, others, similarity = ctx.saved_tensors
+        weight, of_rows, of_others = gradients[0] * similarity, [], []
+        for a, b in zip(rows.unbind(2), others.unbind(2), strict=True):
+            pull = weight * torch.sign(a.unsqueeze(2) - b.unsqueeze(1))
+            of_rows.append(pull.sum(2))
+            of_others.append(pull.sum(1))
+        return -torch.stack(of_rows, 2), torch.stack(of_others, 2)
 
 
 class BatchSimilarity(nn.Module):
@@ -13,7 +44,8 @@ class BatchSimilarity(nn.Module):
 
     $M_i = f_i T$ with rows $M_{ib}$, $c_b(i, j) = \exp(-\|M_{ib} - M_{jb}\|_1)$ and
     $o_b(i) = \sum_{j \ne i} c_b(i, j) + \beta_b$: the sample itself is left out and the bias starts at -1, as in the
-    authors' code. In training under several ranks the sum is over all of their samples.
+    authors' code. In training under several ranks the sum is over all of their samples. It is taken in at least single
+    precision.
 
     Args:
         num_features: Length of the features f.
@@ -36,10 +68,11 @@ class BatchSimilarity(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Similarity of each sample to the others, (B, num_features) to (B, num_kernels)."""
-        mine = self.project(features).unflatten(1, (self.num_kernels, -1)).transpose(0, 1)  # (kernels, B, dim)
-        every = mine
-        if self.training:
-            every = rows_of_all_ranks(mine.transpose(0, 1)).transpose(0, 1)
-        # not cdist, which has no second derivative for penalties on the gradient
-        distance = (mine.unsqueeze(2) - every.unsqueeze(1)).abs().sum(3)  # (kernels, B, all)
-        return (-distance).exp().sum(2).T - 1 + self.bias  # without itself, whose similarity is 1
+        rows = self.project(features).unflatten(1, (self.num_kernels, -1))  # (B, kernels, dim)
+        rows = rows.float() if rows.dtype.itemsize < 4 else rows
+        mine = rows.transpose(0, 1)
+        every = rows_of_all_ranks(rows).transpose(0, 1) if self.training else mine
+        at_once = len(mine) if mine.is_cuda else max(1, CACHED // (mine.shape[1] * every.shape[1]))
+        parts = zip(mine.split(at_once), every.split(at_once), strict=True)
+        alike = torch.cat([_Similarity.apply(a, b).sum(2) for a, b in parts])  # (kernels, B)
+        return (alike.T - 1).to(self.bias.dtype) + self.bias  # without itself, whose similarity is 1

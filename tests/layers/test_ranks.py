@@ -101,6 +101,13 @@ def test_losses_of_all_rows(play, monkeypatch):
     torch.testing.assert_close(sum(share[2] for share in shares) / RANKS, of_weight)
 
 
+def test_identical_rows_of_all_ranks_count_each_other(play):
+    torch.manual_seed(0)
+    layer, row = BatchSimilarity(6, num_kernels=4), torch.randn(1, 6)
+    for found in play(lambda rank: layer(row.expand(4, 6)) - layer.bias):
+        assert torch.equal(found, torch.full((4, 4), 7.0))
+
+
 def test_one_process_has_nobody_to_ask():
     values = torch.randn(3)
     assert ranks.mean_over_ranks(values) is values

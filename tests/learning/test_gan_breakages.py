@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pl_genmodels.layers import BatchSimilarity
 from pl_genmodels.layers.balance import Balance
 from pl_genmodels.losses import (
     R1,
@@ -59,7 +60,7 @@ from tests.learning.test_objectives import (
     fgan_bounds,
     gogan_stages,
 )
-from tests.learning.test_tricks import noisy_optima, unrolled_dirac
+from tests.learning.test_tricks import noisy_optima, similarity_counts, unrolled_dirac
 
 pytestmark = pytest.mark.learning
 
@@ -175,6 +176,13 @@ def without_flips(self, logits, usual, other):
     return usual[0] + (usual[1] - usual[0]) * torch.rand_like(logits)
 
 
+def counting_itself(self, features):
+    return similarities(self, features) + 1
+
+
+similarities = BatchSimilarity.forward
+
+
 class FirstOrder(Lookahead):
     def step(self, gradients):
         super().step({name: gradient.detach() for name, gradient in gradients.items()})
@@ -210,6 +218,7 @@ BREAKAGES = {
     "bsgan_discrete-inverse-weights": (bsgan_discrete_law, bsgan_discrete, "importance_weights", inverse_weights),
     "began-balance-flipped": (began_balance, Balance, "update", flipped),
     "gogan-no-stages": (gogan_stages, GoGAN, "stage", property(stage_never_kept)),
+    "minibatch_discrimination-counts-itself": (similarity_counts, BatchSimilarity, "forward", counting_itself),
     "noisy_labels-without-flips": (noisy_optima, LabelNoise, "_draw", without_flips),
     "unrolled_gan-detached": (unrolled_dirac, unrolled_gan, "Lookahead", FirstOrder),
     "unrolled_gan-not-ahead": (unrolled_dirac, UnrolledGAN, "_gradients", lambda self, *given: {}),

@@ -5,7 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+import torch
+from torch import nn
 
+from pl_genmodels.layers import BatchSimilarity
+from pl_genmodels.models.gan.minibatch_discrimination import MinibatchDiscrimination
 from pl_genmodels.models.gan.noisy_labels import NoisyLabels
 from pl_genmodels.models.gan.unrolled_gan import UnrolledGAN
 from tests.learning.bench import Check, assert_learns, near
@@ -55,7 +59,30 @@ def unrolled_dirac():
     ]
 
 
+# ---- minibatch_discrimination
+
+
+@torch.no_grad()
+def similarity_counts():
+    """Eight identical rows are alike seven times each, rows far apart not at all."""
+    torch.manual_seed(0)
+    layer = BatchSimilarity(6, num_kernels=4, kernel_dim=3)
+    nn.init.normal_(layer.project.weight)
+    same, far = (layer(rows) - layer.bias for rows in (torch.randn(1, 6).expand(8, 6), 1e3 * torch.randn(8, 6)))
+    return [
+        near("largest sum over identical rows", same.max().item(), 7, 0, 7),
+        near("least sum over identical rows", same.min().item(), 7, 0, 7),
+        near("largest sum over rows far apart", far.max().item(), 0, 1e-6, 0),
+    ]
+
+
+COMPARING = {"num_kernels": 4, "kernel_dim": 3}
+
 ROWS = {
+    "minibatch_discrimination": [
+        similarity_counts,
+        partial(ring, partial(MinibatchDiscrimination, **COMPARING), [(0.623, 0.0470, 500), (0.621, 0.0270, 1000)]),
+    ],
     "noisy_labels": [
         noisy_optima,
         smoothed_optimum,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pl_genmodels.layers import BatchSimilarity, VirtualBatchNorm
+from pl_genmodels.layers import BatchSimilarity, VirtualBatchNorm, minibatch
 from pl_genmodels.losses import R1
 from pl_genmodels.losses.penalties import input_gradient
 from pl_genmodels.networks import (
@@ -28,9 +28,10 @@ def similarity(**arguments):
 
 def test_identical_rows_count_each_other_and_not_themselves():
     layer = similarity()
-    rows = torch.randn(1, 6, dtype=torch.float64).expand(8, 6)
-    assert torch.equal(layer(rows) - layer.bias, torch.full((8, 4), 7.0, dtype=torch.float64))
     assert layer.bias.eq(-1).all()
+    for dtype in (torch.float32, torch.float64):
+        rows = torch.randn(1, 6, dtype=dtype).expand(8, 6)
+        assert torch.equal(layer.to(dtype)(rows) - layer.bias, torch.full((8, 4), 7.0, dtype=dtype))
 
 
 def test_similarity_is_the_papers_sum():
@@ -44,6 +45,17 @@ def test_similarity_is_the_papers_sum():
     assert torch.allclose(layer(features), expected - 1, rtol=0, atol=1e-12)
     far = layer(1000 * torch.randn(5, 6, dtype=torch.float64))
     assert torch.allclose(far, torch.full_like(far, -1.0))
+
+
+@pytest.mark.parametrize("pairs", [1, 40, 10**6])
+def test_similarity_has_derivatives_however_many_pairs_are_worked_on_at_once(pairs, monkeypatch):
+    """First and second ones, also where rows coincide in a coordinate; sums of a batch pass it in several parts."""
+    monkeypatch.setattr(minibatch, "CACHED", pairs)
+    layer, features = similarity(), torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, features)
+    assert torch.autograd.gradgradcheck(layer, features)
+    (gradient,) = torch.autograd.grad(layer(features[:1].expand(4, 6)).square().sum(), features)
+    assert not gradient.any(), "equal rows have nothing to part them"
 
 
 def test_similarities_join_the_last_layer():
