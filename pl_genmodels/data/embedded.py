@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from pl_genmodels.data.base import ImageData, held_out
-from pl_genmodels.data.loader import TensorSet, stable_seed
+from pl_genmodels.data.loader import TensorSet
 from pl_genmodels.data.pictures import check_picture, luminance, resize, unit_to_uint8, with_channels
+from pl_genmodels.data.seeds import stable_seed
 
 DIGIT_SIZES = (8, 16, 32, 64)
 

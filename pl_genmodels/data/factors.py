@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pl_genmodels.data.base import ImageData
-from pl_genmodels.data.loader import stable_seed
+from pl_genmodels.data.seeds import stable_seed
 from pl_genmodels.types import Batch
 
 

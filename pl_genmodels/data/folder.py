@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pl_genmodels.data.base import ImageData, held_out
-from pl_genmodels.data.loader import TensorSet, stable_seed
+from pl_genmodels.data.loader import TensorSet
 from pl_genmodels.data.pictures import CROPS, check_picture, read_picture
+from pl_genmodels.data.seeds import stable_seed
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
 

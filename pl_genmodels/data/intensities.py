@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pl_genmodels.data.loader import TensorSet, item_seeds, named
+from pl_genmodels.data.loader import TensorSet, named
+from pl_genmodels.data.seeds import item_seeds
 
 BINARIZE = ("none", "dynamic", "static", "threshold")
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from pl_genmodels.data.embedded import Digits, Photographs, part_of
-from pl_genmodels.data.loader import TensorSet, stable_seed
+from pl_genmodels.data.loader import TensorSet
 from pl_genmodels.data.pairs import PairData, UnpairedTensors, check_direction
 from pl_genmodels.data.pictures import check_picture, luminance, resize, with_channels
 from pl_genmodels.data.points import Ring8
+from pl_genmodels.data.seeds import stable_seed
 from pl_genmodels.types import ImageShape
 
 BACKGROUNDS = ("astronaut", "chelsea", "coffee", "immunohistochemistry", "motorcycle", "rocket")

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pl_genmodels.data.base import ImageData
-from pl_genmodels.data.loader import TensorSet, stable_seed
+from pl_genmodels.data.loader import TensorSet
+from pl_genmodels.data.seeds import stable_seed
 
 
 class PointData(ImageData):

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from pl_genmodels.data import Digits, ImageData, ImageFolder, Ring8, RingToRing, TensorSet, intensities, loader
+from pl_genmodels.data.seeds import item_seeds
 from pl_genmodels.losses import Bernoulli
 
 ALL_GREYS = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
@@ -51,7 +52,7 @@ def test_uniform_numbers_are_splitmix64():
 
 
 def test_uniform_numbers_are_uniform_and_independent():
-    draws = intensities.uniform(loader.item_seeds(400), (20, 20)).double()
+    draws = intensities.uniform(item_seeds(400), (20, 20)).double()
     assert 0 < draws.min() < draws.max() < 1
     counts = torch.histc(draws, 100, 0, 1)
     assert ((counts - 1600) ** 2 / 1600).sum() < 160  # chi-squared of 99 degrees: 99 +- 14
@@ -111,7 +112,7 @@ def test_threshold_is_the_rounding_of_bernoulli():
 def test_dequantized_values_fill_their_level(levels):
     level = torch.arange(levels).repeat(2000, 1)
     stored = (level * 255 / (levels - 1)).round().to(torch.uint8).view(2000, 1, 1, levels)
-    values = intensities.dequantized(stored, loader.item_seeds(2000), levels)
+    values = intensities.dequantized(stored, item_seeds(2000), levels)
     within = (values.double() + 1) / 2 * levels - level.view_as(values)
     assert 0 < within.min() < within.max() < 1
     assert torch.equal(((values + 1) / 2 * levels).floor().long(), level.view_as(values))
