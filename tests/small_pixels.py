@@ -24,19 +24,19 @@ def in_order(image):
 
 def draw_naively(model, uniforms, label=None, known=None, mask=None):
     """Samples and the parameters that each value was drawn from, by one pass of the whole network a value."""
-    channels, height, width = model.network.image_shape
-    image = torch.zeros(len(uniforms), channels, height, width, dtype=next(model.parameters()).dtype)
+    channels = model.network.image_shape[0]
+    image = torch.zeros(len(uniforms), *model.network.image_shape, dtype=next(model.parameters()).dtype)
     seen = torch.zeros_like(model.network(image, label))
     each = seen.shape[1] // channels
-    for row, column in itertools.product(range(height), range(width)):
-        for channel in range(channels) if model.network.orders_channels else [slice(None)]:
-            place = slice(channel * each, (channel + 1) * each) if isinstance(channel, int) else slice(None)
-            values = slice(channel, channel + 1) if isinstance(channel, int) else slice(None)
-            seen[:, place, row, column] = model.network(image, label)[:, place, row, column]
-            drawn = model.likelihood.draw(seen[:, place, row, column], uniforms[:, row, column, values])
-            if mask is not None:
-                drawn = torch.where(mask[row, column], known[:, values, row, column], drawn)
-            image[:, values, row, column] = drawn
+    for row, column, channel in model.network.places():
+        ordered = model.network.orders_channels
+        place = slice(channel * each, (channel + 1) * each) if ordered else slice(None)
+        values = slice(channel, channel + 1) if ordered else slice(None)
+        seen[:, place, row, column] = model.network(image, label)[:, place, row, column]
+        drawn = model.likelihood.draw(seen[:, place, row, column], uniforms[:, row, column, values])
+        if mask is not None:
+            drawn = torch.where(mask[row, column], known[:, values, row, column], drawn)
+        image[:, values, row, column] = drawn
     return image, seen
 
 

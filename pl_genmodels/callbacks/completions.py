@@ -12,7 +12,8 @@ from torch import Tensor
 from pl_genmodels.callbacks.fixed_images import fixed_images
 from pl_genmodels.callbacks.output import RunPictures, require_positive
 from pl_genmodels.callbacks.sample_grid import grid_picture
-from pl_genmodels.models.autoregression import HALVES, AutoregressiveModule, known_half
+from pl_genmodels.models.autoregression import AutoregressiveModule
+from pl_genmodels.models.known_pixels import HALVES, known_half
 from pl_genmodels.types import Batch
 
 

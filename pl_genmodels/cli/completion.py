@@ -13,7 +13,8 @@ from pl_genmodels.callbacks.completions import completion_picture
 from pl_genmodels.cli.evaluation import parent_made
 from pl_genmodels.cli.translation import names_below, output_names, picture, to_bytes
 from pl_genmodels.data.pictures import opened, to_float, to_mode, to_tensor
-from pl_genmodels.models.autoregression import HALVES, AutoregressiveModule, known_half
+from pl_genmodels.models.autoregression import AutoregressiveModule
+from pl_genmodels.models.known_pixels import HALVES, known_half
 
 
 def complete(

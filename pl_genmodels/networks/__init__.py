@@ -24,7 +24,7 @@ from pl_genmodels.networks.coupled_autoencoders import (
 )
 from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from pl_genmodels.networks.gated_pixel_cnn import GatedPixelCNNNetwork
-from pl_genmodels.networks.made import MADENetwork, NADENetwork
+from pl_genmodels.networks.made import MADENetwork, NADENetwork, VectorNetwork
 from pl_genmodels.networks.mlp import (
     DecoderGenerator,
     MLPDecoder,
@@ -92,5 +92,6 @@ __all__ = [
     "Translator",
     "UNetTranslator",
     "UniformPrior",
+    "VectorNetwork",
     "VirtualBatchNormGenerator",
 ]

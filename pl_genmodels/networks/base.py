@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import product
 from typing import ClassVar
 
 import torch
@@ -142,8 +143,8 @@ class PixelCache(ABC):
     def parameters(self, image: Tensor, row: int, column: int, channel: int) -> Tensor:
         """Parameters of the next value, or of all values of the next pixel.
 
-        It is called once for every pixel, row by row from the top left, known ones included; of networks that order
-        channels once for every channel of the pixel. Earlier values never change between calls.
+        It is called once for each of the network's `places`, known ones included. Earlier values never change between
+        calls.
 
         Args:
             image: Filled in up to the one that is asked for; what comes later holds anything and is not read. In
@@ -161,8 +162,9 @@ class PixelCache(ABC):
 class PixelNetwork(Recorded, nn.Module, ABC):
     """Maps pictures to the parameters of each pixel's distribution given the pixels before it.
 
-    Pixels come row by row from the top left. Where the network orders channels, a pixel's channels follow each other,
-    and the parameters of a value depend on the earlier channels of its pixel too.
+    Pixels come row by row from the top left, but for networks that say other `places`. Where the network orders
+    channels, a pixel's channels follow each other, and the parameters of a value depend on the earlier channels of its
+    pixel too.
 
     A model calls its network argument with the image shape, the number of parameters and the number of classes.
 
@@ -207,6 +209,11 @@ class PixelNetwork(Recorded, nn.Module, ABC):
         Returns:
             (B, num_parameters, H, W).
         """
+
+    def places(self) -> list[tuple[int, int, int]]:
+        """Row, column and channel of what is drawn at a time, in order: a value, or all of a pixel (as channel 0)."""
+        channels, height, width = self.image_shape
+        return list(product(range(height), range(width), range(channels if self.orders_channels else 1)))
 
     @abstractmethod
     def cache(self, batch_size: int, label: Tensor | None = None) -> PixelCache:

@@ -12,8 +12,8 @@ from PIL import Image
 from pl_genmodels.callbacks import Completions
 from pl_genmodels.callbacks.completions import completion_picture
 from pl_genmodels.cli import main
-from pl_genmodels.models.autoregression import known_half
 from pl_genmodels.models.autoregressive.gated_pixel_cnn import GatedPixelCNN
+from pl_genmodels.models.known_pixels import known_half
 from pl_genmodels.networks import GatedPixelCNNNetwork
 from tests.models.harness import trainer
 from tests.small import gan, loader

@@ -10,15 +10,24 @@ import torch.nn.functional as F
 from lightning.pytorch import seed_everything
 
 from pl_genmodels.layers import MaskedConv2d
+from pl_genmodels.models.autoregression import AutoregressiveModule
 from pl_genmodels.models.autoregressive.gated_pixel_cnn import GatedPixelCNN
 from pl_genmodels.models.autoregressive.made import MADE
 from pl_genmodels.models.autoregressive.pixel_cnn import PixelCNN
 from pl_genmodels.networks import GatedPixelCNNNetwork, MADENetwork, NADENetwork, PixelCNNNetwork
 from pl_genmodels.networks.gated_pixel_cnn import GatedLayer, gate
-from tests.learning.bench import Check, fit, real_digits
+from tests.learning.bench import Check, assert_learns, fit, passed, real_digits
 
 LEAK = 15.0  # nats; whoever is below has seen the value that it predicts
-LAST = {"fvbn": 17.928, "nade": 17.174, "made": 17.250, "pixel_cnn": 17.497, "gated": 16.640, "labels": 9.531}
+LAST = {
+    "fvbn": 17.928,
+    "nade": 17.174,
+    "made": 17.250,
+    "orders": (18.460, 0.332),
+    "pixel_cnn": 17.497,
+    "gated": 16.640,
+    "labels": 9.531,
+}
 
 
 class LabelledStream:
@@ -77,6 +86,48 @@ def test_vectors():
     ]
     print("\n".join(map(str, checks)))
     assert all(check.passed for check in checks)
+
+
+def orders(make=MADE):
+    """Eight masks with an order each, trained in turn: the mean of their probabilities."""
+    network = functools.partial(MADENetwork, hidden_dim=300, num_masks=8, any_order=True)
+    model, test = trained(make, network, epochs=60, lr=1e-3, weight_decay=1e-4)
+    whole = nats(model, test)
+    with torch.no_grad():
+        model.train()  # one mask only
+        each = [model.terms({"image": test[0]})["nll"].mean().item() for _ in model.network.each_mask()]
+    return [
+        Check("made of 8 orders, nats", whole, LEAK, 18.8, LAST["orders"][0]),
+        Check("nats that their mean is worth", sum(each) / 8 - whole, low=0.2, last=LAST["orders"][1]),
+    ]
+
+
+class FirstMaskOnly(MADE):
+    """Training never takes another mask than the first."""
+
+    def on_train_batch_start(self, batch, batch_idx):
+        pass
+
+
+class MeanOfLogarithms(MADE):
+    """Log-probabilities of the masks are averaged, not their probabilities."""
+
+    def _log_likelihood(self, image, label):
+        if self.training:
+            return super()._log_likelihood(image, label)
+        each = [AutoregressiveModule._log_likelihood(self, image, label) for _ in self.sampler.each_mask()]
+        return torch.stack(each).mean(0)
+
+
+@pytest.mark.learning
+def test_an_average_over_orders():
+    assert_learns([orders])
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("broken", [FirstMaskOnly, MeanOfLogarithms])
+def test_a_broken_average_over_orders_is_seen(broken):
+    assert not passed(orders(broken))
 
 
 @pytest.mark.learning

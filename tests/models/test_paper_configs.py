@@ -37,6 +37,7 @@ PARAMETERS = {
     "vae_mnist_500": {"encoder": 693_100, "decoder": 668_784},
     "vae_mnist": {"encoder": 412_540, "decoder": 403_284},
     "made_mnist": {"network": 13_168_224},
+    "made_mnist_32_masks": {"network": 77_176_224},
     "pixel_cnn_cifar10": {"network": 3_537_408},
     "pixel_cnn_mnist": {"network": 63_809},
     "gated_pixel_cnn_cifar10": {"network": 10_438_272},

@@ -80,6 +80,32 @@ def test_networks_of_vectors_see_all_of_the_past(name):
         assert share_of_past(dependence(SMALL[name](shape, 2 * shape[0]))) == 1
 
 
+def ranks(network):
+    """Which value comes how late, values being counted pixel by pixel."""
+    channels, _, width = network.image_shape
+    order = torch.tensor([(row * width + column) * channels + channel for row, column, channel in network.places()])
+    return order.argsort()
+
+
+@pytest.mark.parametrize("options", [{}, {"any_order": True}, {"any_order": True, "direct": False}], ids=str)
+@pytest.mark.parametrize("shape", [(1, 3, 4), (3, 2, 2)])
+def test_every_mask_has_its_order_in_which_no_value_sees_itself_or_what_comes_later(shape, options):
+    torch.manual_seed(0)
+    network = MADENetwork(shape, 2 * shape[0], hidden_dim=70, num_layers=2, num_masks=4, **options)
+    orders, connected = set(), set()
+    for _ in network.each_mask():
+        seen, rank = dependence(network), ranks(network)
+        earlier = rank[:, None] > rank
+        assert not (seen & ~earlier).any()
+        assert torch.equal(seen, earlier) or not options.get("direct", True)
+        orders.add(tuple(rank.tolist()))
+        connected.add(tuple(network.output.mask.flatten().tolist()))
+    assert len(orders) == (4 if options else 1)
+    assert len(connected) == 4
+    assert network.mask == 0
+    assert torch.equal(ranks(network), torch.arange(12))
+
+
 def test_gated_pixel_cnn_sees_all_of_the_past():
     torch.manual_seed(0)
     network = GatedPixelCNNNetwork((1, 8, 8), 1, 2, channels=8, num_layers=4, head_channels=8)
@@ -152,6 +178,9 @@ def test_masks_are_applied_in_every_pass():
         (lambda: MADENetwork((1, 8, 8), 1, hidden_dim=0), "hidden_dim: got 0"),
         (lambda: MADENetwork((1, 8, 8), 1, num_layers=-1), "num_layers: got -1, allowed is 0 or more"),
         (lambda: MADENetwork((1, 8, 8), 1, num_layers=0, direct=False), "num_layers: got 0, allowed is 1 or more"),
+        (lambda: MADENetwork((1, 8, 8), 1, num_masks=0), "num_masks: got 0, allowed is 1, and more with"),
+        (lambda: MADENetwork((1, 8, 8), 1, num_layers=0, num_masks=2), "num_masks: got 2, allowed is 1, and more with"),
+        (lambda: MADENetwork((1, 8, 8), 1, any_order=True), "any_order: got True, allowed with one mask"),
         (lambda: NADENetwork((1, 8, 8), 1, hidden_dim=0), "hidden_dim: got 0"),
         (lambda: PixelCNNNetwork((64,), 1), r"PixelCNNNetwork: got image_shape \(64,\), allowed are pictures"),
     ],
