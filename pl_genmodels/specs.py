@@ -21,6 +21,8 @@ class Recorded:
     init_args: dict[str, Any]
     supplied: ClassVar[tuple[str, ...]] = ()
     """Arguments that whoever builds the object supplies, and that its spec therefore leaves out."""
+    supplies: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """By the name of an argument: what the object supplies to that one besides, and the spec of that one leaves out."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Bind the arguments before `__init__` sees them."""
@@ -101,13 +103,13 @@ def to_spec(value: Any) -> Any:
         return None
     if isinstance(value, Recorded):
         arguments = {name: entry for name, entry in value.init_args.items() if name not in value.supplied}
-        return {"class_path": import_path(type(value)), "init_args": to_spec(arguments)}
+        return _spec_of(type(value), arguments)
     if isinstance(value, type):
-        return {"class_path": import_path(value), "init_args": to_spec(own_defaults(value))}
+        return _spec_of(value, own_defaults(value))
     if isinstance(value, functools.partial):
         target = _target(value)
         defaults = own_defaults(target) if isinstance(target, type) else {}
-        return {"class_path": import_path(target), "init_args": to_spec({**defaults, **value.keywords})}
+        return _spec_of(target, {**defaults, **value.keywords})
     if isinstance(value, FunctionType):
         return import_path(value)
     if isinstance(value, (list, tuple, set)):
@@ -122,3 +124,12 @@ def to_spec(value: Any) -> Any:
         f"{value!r}: a checkpoint cannot hold this argument; allowed are numbers, strings, lists, dicts, classes, "
         "functools.partial of a class, and instances of classes derived from pl_genmodels.specs.Recorded"
     )
+
+
+def _spec_of(target: type | FunctionType, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A class or function with its arguments, each without what the target supplies to it."""
+    plain = {name: to_spec(entry) for name, entry in arguments.items()}
+    for name, supplied in getattr(target, "supplies", {}).items():
+        for one in supplied if isinstance(plain.get(name), dict) else ():
+            plain[name]["init_args"].pop(one, None)
+    return {"class_path": import_path(target), "init_args": plain}

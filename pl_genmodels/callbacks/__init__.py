@@ -9,13 +9,14 @@ from pl_genmodels.callbacks.latent_pictures import LatentManifold, LatentTravers
 from pl_genmodels.callbacks.mode_coverage import ModeCoverage
 from pl_genmodels.callbacks.progress import GenerativeProgressBar, RunSummary
 from pl_genmodels.callbacks.resume import ExactResume
-from pl_genmodels.callbacks.sample_grid import SampleGrid
+from pl_genmodels.callbacks.sample_grid import ConditionGrid, SampleGrid
 from pl_genmodels.callbacks.translation_grid import TranslationGrid
 from pl_genmodels.callbacks.translation_quality import TranslationQuality
 
 __all__ = [
     "CollapseMonitor",
     "Completions",
+    "ConditionGrid",
     "ExactResume",
     "Fidelity",
     "GenerativeProgressBar",

@@ -15,6 +15,7 @@ from pl_genmodels.models.engine import evaluating
 from pl_genmodels.models.finite import TrainingCollapsedError, require_finite
 from pl_genmodels.models.folder_checkpoints import holds_optimizers, is_folder_checkpoint
 from pl_genmodels.models.sharding import is_sharded
+from pl_genmodels.types import Batch
 
 
 class CollapseMonitor(Callback):
@@ -74,7 +75,7 @@ class CollapseMonitor(Callback):
         self._last = pl_module.images_seen
         if require_finite(pl_module, weights=True):
             return
-        signs = self._signs(pl_module, pl_module.read_batch(batch)[pl_module.batch_keys[0]])
+        signs = self._signs(pl_module, pl_module.read_batch(batch))
         found = {name: float(trainer.strategy.reduce(value, reduce_op="mean")) for name, value in signs.items()}
         values = {f"monitor/{name}": value for name, value in found.items()}
         pl_module.log_dict(values, logger=False)
@@ -89,13 +90,14 @@ class CollapseMonitor(Callback):
             )
 
     @torch.no_grad()
-    def _signs(self, module: Any, real: Tensor) -> dict[str, Tensor]:
-        real = real[: self.num_samples]
+    def _signs(self, module: Any, batch: Batch) -> dict[str, Tensor]:
+        watched = {key: value[: self.num_samples] for key, value in batch.items()}
+        real = watched[module.batch_keys[0]]
         fake = module.sample(self.num_samples, seed=self.seed).to(real.dtype)
         signs = {"diversity": _mean_distance(fake) / _mean_distance(real).clamp_min(1e-12)}
-        if hasattr(module, "judge"):
+        if hasattr(module, "logits_of"):
             with evaluating(module.discriminator):
-                on_real, on_fake = module.judge(real), module.judge(fake)
+                on_real, on_fake = module.logits_of(watched, fake, self.seed)
             signs["accuracy"] = (on_real[:, None] > on_fake[None, :]).double().mean()
             signs["logit_gap"] = on_real.mean() - on_fake.mean()
         norms = module.gradient_norms

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from pl_genmodels.callbacks.output import RunPictures, require_positive
+from pl_genmodels.models.conditions import condition_grid, rows_of
 from pl_genmodels.types import as_batch
 
 
@@ -92,4 +93,43 @@ class SampleGrid(RunPictures):
             points = module.sample(32 * self.num_samples, seed=self.seed)
             return scatter_picture(points[:, :2], None if self._real is None else self._real[:, :2])
         samples = module.sample(self.num_samples, seed=self.seed)
+        return grid_picture(samples, self.columns, scale=max(1, 64 // samples.shape[-1]))
+
+
+class ConditionGrid(RunPictures):
+    """Saves a row of samples for each condition as PNG in the run's `conditions` folder and sends it to every logger.
+
+    A column has the same latent, all through training.
+
+    Args:
+        every_n_images: Interval in images seen; also at the start and at the end.
+        rows: Conditions as the command `sample` takes them, such as `0..9` for labels or `0..9,_,_` for codes; by
+            default all labels, the categories of the first code, or each attribute by itself.
+        columns: Pictures in a row.
+        seed: Of the latents.
+
+    Raises:
+        ValueError: For counts below 1, a model without a condition, or conditions that there are not.
+    """
+
+    key = "conditions"
+
+    def __init__(self, every_n_images: int = 10_000, rows: str | None = None, columns: int = 10, seed: int = 0) -> None:
+        super().__init__(every_n_images)
+        require_positive(columns=columns)
+        self.rows, self.columns, self.seed = rows, columns, seed
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Refuse models and rows that do not fit each other."""
+        condition = getattr(pl_module, "condition", None)
+        if condition is None:
+            raise ValueError(f"ConditionGrid: got {type(pl_module).__name__}, allowed are models with a condition")
+        if self.rows is not None:
+            rows_of(condition, self.rows)
+
+    def picture(self, trainer: Trainer, module: Any) -> Image.Image:
+        """The same latents and conditions every time."""
+        condition = module.condition
+        rows = condition.all_of_one() if self.rows is None else rows_of(condition, self.rows)
+        samples = condition_grid(module, rows, self.columns, self.seed)
         return grid_picture(samples, self.columns, scale=max(1, 64 // samples.shape[-1]))

@@ -143,7 +143,7 @@ def _arguments(cls: type) -> list[str]:
 
 def classes_for(key: str) -> list[str]:
     """Short names of the classes that a key takes."""
-    from pl_genmodels import losses, networks
+    from pl_genmodels import layers, losses, networks
 
     kinds: dict[str, type] = {
         "model": GenerativeModule,
@@ -155,6 +155,7 @@ def classes_for(key: str) -> list[str]:
         "loss": losses.AdversarialLoss,
         "penalties": losses.Penalty,
         "constraints": losses.Constraint,
+        "condition": layers.Condition,
     }
     found, queue = set(), [kinds[key]] if key in kinds else []
     while queue:

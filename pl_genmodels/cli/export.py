@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pl_genmodels.cli.translation import network_from, require_one
 from pl_genmodels.data.pairs import check_direction
-from pl_genmodels.networks import CoupledAutoencoders, OneWay
+from pl_genmodels.networks import ConditionalGenerator, CoupledAutoencoders, OneWay
 
 ENDINGS = {"pth": ".pth", "safetensors": ".safetensors", "onnx": ".onnx", "torch_export": ".pt2"}
 PACKAGES = {"pth": (), "safetensors": ("safetensors",), "onnx": ("onnx", "onnxscript"), "torch_export": ()}
@@ -32,7 +32,8 @@ def export(
     """Write the generator of a checkpoint as a file for other programs.
 
     A translator takes pictures (B, C, H, W) in [-1, 1] whose sides are multiples of what it divides them by; another
-    generator takes latents (B, n). Averaged weights are written where there are some.
+    generator takes latents (B, n), one that is told a condition with this behind, (B, n + K). Averaged weights are
+    written where there are some.
 
     Args:
         format: pth, weights as the CycleGAN and pix2pix project saves them; safetensors, weights under our own names;
@@ -114,13 +115,15 @@ def _write_safetensors(network: nn.Module, path: Path) -> None:
 
 
 class _Core(nn.Module):
-    """A translator without the padding of sides that do not fit, which no fixed graph can do."""
+    """A network of one input; a translator without the padding of sides that no fixed graph can do."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.network, ConditionalGenerator):
+            return self.network(x[:, : self.network.latent_dim], x[:, self.network.latent_dim :])
         return self.network.convert(x) if hasattr(self.network, "convert") else self.network(x)
 
 
@@ -128,7 +131,7 @@ def _example(network: Any) -> tuple[Tensor, dict[int, Any]]:
     """An input and which of its sides are free."""
     batch = torch.export.Dim("batch")
     if not hasattr(network, "convert"):
-        return torch.zeros(2, network.latent_dim), {0: batch}
+        return torch.zeros(2, network.latent_dim + getattr(network, "condition_dim", 0)), {0: batch}
     shape = network.source_shape
     if len(shape) != 3:
         return torch.zeros(2, *shape), {0: batch}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pl_genmodels.catalogue import listing
@@ -18,26 +16,35 @@ from pl_genmodels.cli.export import export
 from pl_genmodels.cli.representation import encode, reconstruct, traverse
 from pl_genmodels.cli.translation import translate
 from pl_genmodels.models.base import SamplingModule
+from pl_genmodels.models.conditions import asked_of, condition_grid, rows_of
 
 
 def sample(
     ckpt_path: str,
-    num_samples: int = 64,
+    num_samples: int | None = None,
     out: str = "samples.png",
     seed: int = 0,
     columns: int = 8,
-    label: int | None = None,
+    label: int | str | None = None,
+    attributes: int | str | None = None,
+    code: float | str | None = None,
 ) -> None:
     """Draw samples from a checkpoint.
 
+    Several labels, attribute vectors or codes give a row of the grid each, in which a column has the same latent.
+
     Args:
         ckpt_path: Checkpoint of the model.
-        num_samples: How many.
+        num_samples: How many; 64 by default, or a row of the grid for each of several labels, attributes or codes.
         out: A .png file for one grid, a .npz file for an array `samples` (uint8, or float32 for points), or a folder
             for one PNG each.
         seed: Sample i of a seed is always the same.
         columns: Pictures in a row of the grid.
-        label: Of all samples, for a model that is conditional on labels; by default they take turns.
+        label: Of a model that is conditional on labels: `3`, `0..9` or `1,4,7`; by default they take turns.
+        attributes: Of a model that is conditional on properties: a 1 or 0 for each with commas between them, `0..1` for
+            both.
+        code: Of a model with codes: a number for each with commas between them, such as `3,_,-2..2:9`; `_` is drawn,
+            `0..9` is each whole number, `-2..2:9` is nine numbers.
     """
     from pl_genmodels.checkpoints import load
 
@@ -47,11 +54,28 @@ def sample(
             f"sample: the checkpoint is of a {type(model).__name__}, which needs an input to work on; allowed for it "
             "are translate, evaluate and export"
         )
-    conditional = "label" in inspect.signature(model.sample).parameters
-    if label is not None and not conditional:
-        raise ValueError(f"label: got {label}, but a {type(model).__name__} knows no labels")
-    options: dict[str, Any] = {} if label is None else {"label": torch.full((max(num_samples, 0),), label)}
-    _write(model.sample(num_samples, seed=seed, **options), Path(out), columns)
+    asked = {"label": label, "attributes": attributes, "code": code}
+    wish = asked_of(model, **{entry: None if text is None else str(text) for entry, text in asked.items()})
+    if wish is None:
+        samples = model.sample(64 if num_samples is None else num_samples, seed=seed)
+    else:
+        samples, columns = _asked_for(model, wish, num_samples, columns, seed)
+    _write(samples, Path(out), columns)
+
+
+def _asked_for(model: Any, wish: str, num_samples: int | None, columns: int, seed: int) -> tuple[Tensor, int]:
+    """Samples of a condition, or the same latents of several ones; and pictures in a row."""
+    rows = rows_of(model.condition, wish)
+    if len(rows) == 1:
+        return condition_grid(model, rows, 64 if num_samples is None else num_samples, seed), columns
+    if num_samples is None:
+        return condition_grid(model, rows, columns, seed), columns
+    if num_samples < 1 or num_samples % len(rows):
+        raise ValueError(
+            f"num_samples: got {num_samples}, allowed with {len(rows)} of {model.condition.entry} are multiples of it"
+        )
+    each = num_samples // len(rows)
+    return condition_grid(model, rows, each, seed), each
 
 
 def interpolate(

@@ -1,6 +1,17 @@
 """Blocks that networks are made of: plain torch."""
 
 from pl_genmodels.layers.augmentation import Augmentation, DiffAugment, InstanceNoise
+from pl_genmodels.layers.conditioning import (
+    Attributes,
+    Codes,
+    Condition,
+    ConditionalBatchNorm,
+    Conditioned,
+    EmbeddingMaps,
+    Labels,
+    Projection,
+    concatenated,
+)
 from pl_genmodels.layers.corruption import Corruption, GaussianCorruption, MaskingCorruption
 from pl_genmodels.layers.iaf import InverseAutoregressiveStep
 from pl_genmodels.layers.image_pool import ImagePool, RankLocal
@@ -31,11 +42,17 @@ from pl_genmodels.layers.virtual_batch_norm import VirtualBatchNorm
 
 __all__ = [
     "AtHandBatchNorm2d",
+    "Attributes",
     "Augmentation",
     "BatchSimilarity",
     "BiasedLeakyReLU",
+    "Codes",
+    "Condition",
+    "ConditionalBatchNorm",
+    "Conditioned",
     "Corruption",
     "DiffAugment",
+    "EmbeddingMaps",
     "FIRDownsample",
     "FIRUpsample",
     "FixupBottleneck",
@@ -45,16 +62,19 @@ __all__ = [
     "InputDownBlock",
     "InstanceNoise",
     "InverseAutoregressiveStep",
+    "Labels",
     "MaskedConv2d",
     "MaskedConvCache",
     "MaskedLinear",
     "MaskingCorruption",
     "NoiseDropout",
     "PictureNorm2d",
+    "Projection",
     "RankLocal",
     "ResidualBlock",
     "RunningNormal",
     "VirtualBatchNorm",
+    "concatenated",
     "downsample_mean",
     "glorot_uniform_",
     "mixes_pictures",

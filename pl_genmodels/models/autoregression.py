@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from pl_genmodels.layers import Labels
 from pl_genmodels.losses import Bernoulli, PixelLikelihood
 from pl_genmodels.losses.precision import at_least_single
+from pl_genmodels.models.conditions import required
 from pl_genmodels.models.engine import evaluating, stored_for
 from pl_genmodels.models.known_pixels import require_range
 from pl_genmodels.models.pixel_sampling import SAMPLE_BATCH, PixelSamplingModule
@@ -54,6 +56,7 @@ class AutoregressiveModule(PixelSamplingModule):
         if num_classes < 0:
             raise ValueError(f"num_classes: got {num_classes}, allowed is 0 or more")
         self.likelihood, self.num_classes = likelihood, num_classes
+        self.condition = Labels(num_classes) if num_classes else None
         self._factory = network
         if self.image_shape is not None:
             self.configure_model()
@@ -103,13 +106,7 @@ class AutoregressiveModule(PixelSamplingModule):
         return self.likelihood.log_prob(at_least_single(parameters), image)
 
     def _label_of(self, batch: Batch) -> Tensor | None:
-        if not self.num_classes:
-            return None
-        if "label" not in batch:
-            raise ValueError(
-                f"batch: has keys {sorted(batch)}, but with num_classes {self.num_classes} 'label' is needed"
-            )
-        return batch["label"]
+        return None if self.condition is None else required(self.condition, batch, type(self).__name__)
 
     def log_likelihood(self, image: Tensor, label: Tensor | None = None) -> Tensor:
         """Exact log-likelihood of images, rounded to what can be drawn.

@@ -175,6 +175,10 @@ class LatentGAN(LatentGenerator):
         """Logits in at least single precision, (B,)."""
         return at_least_single(self.discriminator(images))
 
+    def logits_of(self, batch: Batch, fake: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """Logits of real samples and of those that `sample` drew with a seed, for whoever watches the two players."""
+        return self.judge(batch["image"]), self.judge(fake)
+
     def after_step(self, player: str) -> None:
         """Bring the discriminator back into its constraints."""
         if player == "discriminator":

@@ -35,10 +35,14 @@ class LatentGenerator(AveragedGeneratorModule, SamplingModule):
     def build(self, image_shape: ImageShape) -> None:
         """Create every network, and store those of pictures channels-last (faster on CPU too)."""
         for player, factory in self._factories.items():
-            network: Any = factory if isinstance(factory, nn.Module) else factory(image_shape)
+            network: Any = factory if isinstance(factory, nn.Module) else self.create(player, factory, image_shape)
             if tuple(network.image_shape) != image_shape:
                 raise ValueError(f"{player}: built for image_shape {network.image_shape}, the data have {image_shape}")
             setattr(self, player, stored_for(image_shape, network))
+
+    def create(self, player: str, factory: Any, image_shape: ImageShape) -> Any:
+        """Make a player's network."""
+        return factory(image_shape)
 
     # ---- sampling
 

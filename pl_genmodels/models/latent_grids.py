@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pl_genmodels.layers import Labels
 from pl_genmodels.models.latents import draw_latents
 from pl_genmodels.types import Batch
 
@@ -88,13 +89,14 @@ def given_label(function: Any, model: Any, batch: Batch) -> dict[str, Tensor]:
 
     Args:
         function: Of the model, which may take `label`.
-        model: Whose `num_classes`, if it has some, says whether it is conditional.
+        model: Whose `condition`, if it has one, says whether it is conditional on labels.
         batch: Which may hold `label`, (B,).
 
     Returns:
         `label` on the model's device, or nothing.
     """
-    conditional = "label" in inspect.signature(function).parameters and bool(getattr(model, "num_classes", None))
+    condition = getattr(model, "condition", None)
+    conditional = "label" in inspect.signature(function).parameters and isinstance(condition, Labels)
     return {"label": batch["label"].to(model.device)} if conditional and "label" in batch else {}
 
 

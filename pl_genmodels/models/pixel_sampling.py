@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from pl_genmodels.layers import Labels
 from pl_genmodels.losses import PixelLikelihood
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.averaging import AveragedModule
+from pl_genmodels.models.conditions import values_for
 from pl_genmodels.models.engine import evaluating
 from pl_genmodels.models.known_pixels import start_pictures
 from pl_genmodels.models.latents import draw_of_seed
@@ -25,13 +27,13 @@ class PixelSamplingModule(AveragedModule, LikelihoodModule):
         network: Predicts the parameters of each value from the values before it; its averaged weights draw, where
             there are any.
         likelihood: Of a value, or of a pixel's values.
-        num_classes: Of the labels that the network depends on; 0 for none.
+        condition: The labels that the network depends on; None for none.
     """
 
     averaged = "network"
     network: PixelNetwork
     likelihood: PixelLikelihood
-    num_classes: int
+    condition: Labels | None
 
     def sample(
         self,
@@ -67,8 +69,8 @@ class PixelSamplingModule(AveragedModule, LikelihoodModule):
             raise ValueError(f"num_samples: got {num_samples}, allowed is 1 or more")
         device = self.device
         uniforms = self.draw_uniforms(num_samples, seed=seed, first=first)
-        if label is None and self.num_classes:
-            label = torch.arange(first, first + num_samples, device=device) % self.num_classes
+        if self.condition is not None:
+            label = values_for(self.condition, label, num_samples, device, first=first)
         label = self.classes_of(label, num_samples)
         dtype = torch.promote_types(next(self.sampler.parameters()).dtype, torch.float32)
         empty = torch.zeros(num_samples, *self.network.image_shape, device=device, dtype=dtype)
@@ -160,13 +162,10 @@ class PixelSamplingModule(AveragedModule, LikelihoodModule):
         Raises:
             ValueError: For classes that are missing, do not exist, or are given to a model without.
         """
-        if not self.num_classes:
+        if self.condition is None:
             if label is not None:
                 raise ValueError("label: given, but the model has no classes (num_classes is 0)")
             return None
-        if label is None or tuple(label.shape) != (number,):
-            raise ValueError(f"label: got {None if label is None else tuple(label.shape)}, allowed is ({number},)")
-        low, high = (int(value) for value in label.aminmax())
-        if low < 0 or high >= self.num_classes:
-            raise ValueError(f"label: got values from {low} to {high}, allowed are 0 to {self.num_classes - 1}")
-        return label.to(self.device)
+        if label is None:
+            raise ValueError(f"label: not given, but what a {type(self).__name__} of classes says depends on it")
+        return self.condition.checked(label, number).to(self.device)

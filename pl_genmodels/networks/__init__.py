@@ -14,6 +14,15 @@ from pl_genmodels.networks.base import (
     UniformPrior,
 )
 from pl_genmodels.networks.began import BEGANDecoder, BEGANEncoder
+from pl_genmodels.networks.conditional import (
+    ConcatDiscriminator,
+    ConcatGenerator,
+    ConditionalDiscriminator,
+    ConditionalGenerator,
+    ConditionalNormGenerator,
+    EmbeddingMapDiscriminator,
+    ProjectionDiscriminator,
+)
 from pl_genmodels.networks.convolutional import ConvDecoder, ConvDiscriminator, ConvEncoder
 from pl_genmodels.networks.coupled import CoupledDiscriminator, CoupledGenerator
 from pl_genmodels.networks.coupled_autoencoders import (
@@ -25,6 +34,7 @@ from pl_genmodels.networks.coupled_autoencoders import (
 from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from pl_genmodels.networks.gated_pixel_cnn import GatedPixelCNNNetwork
 from pl_genmodels.networks.made import MADENetwork, NADENetwork, VectorNetwork
+from pl_genmodels.networks.mirza import TwoWayDiscriminator, TwoWayGenerator
 from pl_genmodels.networks.mlp import (
     DecoderGenerator,
     MLPDecoder,
@@ -46,6 +56,11 @@ __all__ = [
     "AutoencoderDiscriminator",
     "BEGANDecoder",
     "BEGANEncoder",
+    "ConcatDiscriminator",
+    "ConcatGenerator",
+    "ConditionalDiscriminator",
+    "ConditionalGenerator",
+    "ConditionalNormGenerator",
     "ConvDecoder",
     "ConvDiscriminator",
     "ConvEncoder",
@@ -59,6 +74,7 @@ __all__ = [
     "DiagonalBiLSTMNetwork",
     "Discriminator",
     "EmbeddingAutoencoders",
+    "EmbeddingMapDiscriminator",
     "Encoder",
     "EncoderDecoderTranslator",
     "GatedPixelCNNNetwork",
@@ -82,6 +98,7 @@ __all__ = [
     "PixelNetwork",
     "PixelRNNNetwork",
     "Prior",
+    "ProjectionDiscriminator",
     "R3GANDiscriminator",
     "R3GANGenerator",
     "ResNetAutoencoders",
@@ -90,6 +107,8 @@ __all__ = [
     "ResNetTranslator",
     "RowLSTMNetwork",
     "Translator",
+    "TwoWayDiscriminator",
+    "TwoWayGenerator",
     "UNetTranslator",
     "UniformPrior",
     "VectorNetwork",

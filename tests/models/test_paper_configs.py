@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import StepLR
+from torch.optim.lr_scheduler import ExponentialLR, StepLR
 
 from pl_genmodels.cli import GenerativeCLI
 from pl_genmodels.models.likelihood import ObjectiveModule
@@ -25,6 +26,7 @@ PARAMETERS = {
     "discogan_handbags2shoes": {"generator": 2 * 5_513_856, "discriminator": 2 * 2_765_568},
     "dualgan_facades": {"generator": 2 * 54_413_955, "discriminator": 2 * 2_765_633},
     "r3gan_cifar10": {"generator": 20_732_160, "discriminator": 20_683_776},
+    "cgan_mnist": {"generator": 2_413_984, "discriminator": 1_224_351},
     "d2gan_ring8": {"generator": 49_666, "discriminator": 513, "reverse_discriminator": 513},
     "began_celeba": {"generator": 1_716_611, "discriminator": 13_552_451},
     "cogan_mnist": {"generator": 7_842_694, "discriminator": 427_593},
@@ -83,6 +85,8 @@ def test_builds_at_the_papers_scale(path, tmp_path):
     if isinstance(model, TranslationModule):  # at any size, hence at one that takes seconds
         shapes = {key: (shape[0], 64, 64) for key, shape in shapes.items()}
     batch = {key: torch.rand(2, *shape) * 2 - 1 for key, shape in shapes.items()}
+    if (condition := getattr(model, "condition", None)) is not None:
+        batch[condition.entry] = condition.draw(2, None, model.device)
     for terms in terms_of(model, batch):
         assert all(term.shape == (2,) and torch.isfinite(term).all() for term in terms.values())
     if isinstance(model, ObjectiveModule):
@@ -95,6 +99,8 @@ def test_builds_at_the_papers_scale(path, tmp_path):
         optimizer.step()
         if isinstance(scheduler, ConstantThenLinear):
             half_way, tolerance = scheduler.constant_epochs + scheduler.decay_epochs // 2, 1 / scheduler.decay_epochs
+        elif isinstance(scheduler, ExponentialLR):
+            half_way, tolerance = round(math.log(0.5) / math.log(scheduler.gamma)), 1e-3
         elif isinstance(scheduler, StepLR):
             half_way, tolerance = scheduler.step_size, 1e-9
         else:

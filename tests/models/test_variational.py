@@ -156,7 +156,7 @@ def test_terms_of_labels_by_hand():
     torch.manual_seed(1)
     terms = model.terms({"image": image, "label": label})
     torch.manual_seed(1)
-    seen = torch.cat([image, model.plane(label).view(6, 1, 4, 4)], 1)
+    seen = torch.cat([image, model.plane(model.condition.vectors(label)).view(6, 1, 4, 4)], 1)
     mean, log_variance = model.encoder(seen).chunk(2, 1)
     latent = mean + (0.5 * log_variance).exp() * torch.randn(1, 6, 2)[0]
     logits = model.decoder(torch.cat([latent, F.one_hot(label, 3).float()], 1))

@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
+from pl_genmodels.layers import EmbeddingMaps, Labels
+from pl_genmodels.models.conditions import check_first, required, values_for
 from pl_genmodels.models.engine import evaluating
 from pl_genmodels.models.variational import VariationalModule
 from pl_genmodels.types import Batch, ImageShape, Paper
@@ -40,16 +41,14 @@ class CVAE(VariationalModule):
     )
 
     def __init__(self, image_shape: tuple[int, ...] | None = None, *, num_classes: int = 10, **kwargs: Any) -> None:
-        if num_classes < 1:
-            raise ValueError(f"num_classes: got {num_classes}, allowed is 1 or more")
-        self.num_classes = num_classes
+        self.condition, self.num_classes = Labels(num_classes), num_classes
         super().__init__(image_shape, **kwargs)
 
     def build_networks(self, image_shape: ImageShape, encoded_shape: ImageShape, decoded_dim: int) -> None:
         """Create the networks, and the planes of the labels."""
         channels, *size = encoded_shape
         added = 1 if size else self.num_classes
-        self.plane = nn.Embedding(self.num_classes, added * math.prod(size))
+        self.plane = EmbeddingMaps(self.num_classes, (added, *size))
         super().build_networks(image_shape, (channels + added, *size), decoded_dim + self.num_classes)
 
     def read_batch(self, batch: Any) -> Batch:
@@ -59,20 +58,19 @@ class CVAE(VariationalModule):
             ValueError: If it has no labels, or the first one has one out of range.
         """
         named = super().read_batch(batch)
-        if "label" not in named:
-            raise ValueError(f"batch: has keys {sorted(named)}, but a CVAE needs 'label' too")
+        required(self.condition, named, "CVAE")
         if self.images_seen == 0:
-            self._labels(named["label"], len(named["label"]))
+            check_first(self.condition, named, len(named["image"]))
         return named
 
     def encoder_input(self, batch: Batch) -> Tensor:
         """Images with the planes of their labels."""
-        image = batch["image"]
-        return torch.cat([image, self.plane(batch["label"]).view(len(image), -1, *image.shape[2:])], 1)
+        planes = self.plane(self.condition.vectors(batch["label"]))
+        return torch.cat([batch["image"], planes], 1)
 
     def decoder_input(self, latents: Tensor, batch: Batch) -> Tensor:
         """Latents with labels as 0 and 1, (K, B, latent_dim) to (K, B, latent_dim + num_classes)."""
-        label = F.one_hot(batch["label"], self.num_classes).to(latents.dtype)
+        label = self.condition.vectors(batch["label"]).to(latents.dtype)
         return torch.cat([latents, label.expand(len(latents), -1, -1)], 2)
 
     def _labels(self, label: Tensor | int | None, count: int) -> Tensor:
@@ -83,13 +81,7 @@ class CVAE(VariationalModule):
         """
         if label is None:
             raise ValueError("label: not given, but what a CVAE encodes depends on it")
-        labels = torch.as_tensor(label, device=self.device).long()
-        if labels.ndim and labels.shape != (count,):
-            raise ValueError(f"label: got shape {tuple(labels.shape)}, allowed are one label or {count}")
-        if bool(((labels < 0) | (labels >= self.num_classes)).any()):
-            found = sorted(set(labels.flatten().tolist()))
-            raise ValueError(f"label: got {found}, allowed are 0 to {self.num_classes - 1}")
-        return labels.expand(count)
+        return self.condition.checked(label, count).to(self.device)
 
     # ---- what one does with it
 
@@ -148,6 +140,4 @@ class CVAE(VariationalModule):
             first: See `SamplingModule`.
         """
         latents = self.draw_latents(num_samples, seed=seed, first=first)
-        if label is None:
-            label = torch.arange(first, first + num_samples) % self.num_classes
-        return self.decode(latents, label)
+        return self.decode(latents, values_for(self.condition, label, num_samples, self.device, first=first))

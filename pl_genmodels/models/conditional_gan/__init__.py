@@ -1,0 +1,1 @@
+"""GANs that are told what to make: labels, attributes, codes."""
