@@ -132,7 +132,7 @@ def test_evaluate_from_the_checkpoint_alone_and_against_a_folder(last, tmp_path,
     main(["evaluate", "--ckpt_path", last, "--num_samples", "100", "--out", str(tmp_path / "all.json")])
     results = json.loads((tmp_path / "all.json").read_text())
     assert any(key.startswith("fid-digits-64-train1500-fake100") for key in results)
-    assert {key.split("-")[0] for key in results} == {"fid", "kid", "isc", "precision", "recall"}
+    assert {key.split("-")[0] for key in results} == {"fid", "kid", "isc", "precision", "recall", "ams"}
     assert all(np.isfinite(value) for value in results.values())
 
     main(["sample", "--ckpt_path", last, "--num_samples", "100", "--out", str(tmp_path / "own")])

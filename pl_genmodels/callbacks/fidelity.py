@@ -32,7 +32,7 @@ class Fidelity(Measurement):
 
     Args:
         extractor: Network that turns images into features; by default `InceptionV3()`, which downloads its weights.
-        metrics: Some of `fid`, `kid`, `isc` (inception score), `prc` (precision and recall).
+        metrics: Some of `fid`, `kid`, `isc` (inception score), `prc` (precision and recall), `ams` (AM score).
         num_samples: Number of samples to draw; by default as many as there are real images.
         split: Real images to compare with: `train`, `val` or `test`. A test always uses `test`.
         batch_size: Samples drawn at a time.

@@ -40,8 +40,8 @@ def evaluate(
         data: A data set of this package, or a folder: of images, or for translations with trainA, trainB or pairs side
             by side; by default the data of the training run.
         extractor: Network that turns images into features; by default that of the run, else InceptionV3.
-        metrics: Some of fid, kid, isc (inception score), prc (precision and recall), likelihood, probe (linear) and
-            disentanglement; by default all that model and data allow, for translations fid and kid.
+        metrics: Some of fid, kid, isc (inception score), prc (precision and recall), ams (AM score), likelihood, probe
+            (linear) and disentanglement; by default all that model and data allow, for translations fid and kid.
         num_samples: How many samples; as many as there are real images by default. Of translations all are made.
         split: Real images to compare with: train, val or test; train by default, for translations val, for likelihood
             and probe (which is fitted to train in any case) test.

@@ -19,7 +19,7 @@ from pl_genmodels.models.latent_grids import given_label
 from pl_genmodels.types import Batch
 
 MEASURES = ("likelihood", "probe", "disentanglement")
-FIDELITY = ("fid", "kid", "isc", "prc")
+FIDELITY = ("fid", "kid", "isc", "prc", "ams")
 
 MAX_COMBINATIONS = 10_000  # random ones that are encoded where there are more
 MAX_PROBED = 20_000  # codes that the linear probe is fitted to

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.data import Dataset
 
 from pl_genmodels.data.intensities import BINARIZE, binarized, black_and_white, dequantized, is_picture
+from pl_genmodels.data.labels import with_few_labels
 from pl_genmodels.data.loader import Loader, TensorSet, named
 from pl_genmodels.data.pictures import to_float
 from pl_genmodels.types import Batch, ImageShape
@@ -54,7 +55,10 @@ def _cached(load: Callable[[Any, str], Dataset[Any]]) -> Callable[[Any, str], Da
         if split not in self._splits:
             data = load(self, split)
             drawn_anew = self.binarize == "dynamic" and split == "train"
-            self._splits[split] = data if self.binarize == "none" or drawn_anew else self._drawn_once(data)
+            data = data if self.binarize == "none" or drawn_anew else self._drawn_once(data)
+            if self.labels_per_class is not None and split == "train":
+                data = with_few_labels(data, self.labels_per_class, self.seed)
+            self._splits[split] = data
         return self._splits[split]
 
     return load_once
@@ -71,13 +75,17 @@ class ImageData(LightningDataModule, ABC):
     Args:
         batch_size: Images per batch and process.
         num_workers: Processes that decode images; without effect on data sets that are held in memory.
-        seed: Of the order of the training images and of the flips; does not change the splits.
+        seed: Of the order of the training images, of the flips and of the labels that are told; does not change the
+            splits.
         flip: Whether half of the training images, drawn anew each epoch, are mirrored left to right.
         binarize: How images become black and white: `none`, not at all; `dynamic`, a training image's grey value is the
             probability of white, drawn anew each epoch; `static`, drawn once and for all; `threshold`, white from 128
             of 255 on. Held-out images are drawn once and for all also with `dynamic`, and for every `seed` alike.
         dequantize: Whether each value gets a uniform share of its level, (k + u) / `num_levels`, so that a density has
             a finite likelihood; drawn anew each epoch for training images, once and for all for held-out ones.
+        labels_per_class: Training images of each class whose labels are told, for semi-supervised learning; the others
+            have the label -1. Each image comes with a labelled one, `labelled_image` and `labelled_label`. None tells
+            all labels.
 
     Attributes:
         image_shape: Shape of one image, (C, H, W), or (2,) for points; known before any data are read.
@@ -100,6 +108,7 @@ class ImageData(LightningDataModule, ABC):
         flip: bool = False,
         binarize: str = "none",
         dequantize: bool = False,
+        labels_per_class: int | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -116,6 +125,7 @@ class ImageData(LightningDataModule, ABC):
         self.flip = flip
         self.binarize = binarize
         self.dequantize = dequantize
+        self.labels_per_class = labels_per_class
         self._splits: dict[str, Dataset[Any]] = {}
         self._positions: list[dict[str, int]] = []
 

@@ -1,4 +1,4 @@
-"""Convolutions with normalised weights that start from data (Salimans, Kingma 2016), plain and for orders of pixels."""
+"""Layers with normalised weights that start from data (Salimans, Kingma 2016), plain and for orders of pixels."""
 
 from __future__ import annotations
 
@@ -44,6 +44,22 @@ class WeightNormalized(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, ...) to (B, C', ...)."""
+
+
+class NormalizedLinear(WeightNormalized):
+    """Linear layer.
+
+    Args:
+        in_features: Length before.
+        out_features: Length after.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__((out_features, in_features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_features) to (B, out_features)."""
+        return F.linear(features, self.weight(), self.bias)
 
 
 class PointwiseConv(WeightNormalized):

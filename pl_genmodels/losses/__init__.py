@@ -18,6 +18,7 @@ from pl_genmodels.losses.adversarial import (
 from pl_genmodels.losses.density_ratio import BregmanRatio, ForwardRatio, ReverseRatio, importance_weights
 from pl_genmodels.losses.divergences import kl_normal, kl_of_dimensions, log_normal
 from pl_genmodels.losses.f_divergences import F_DIVERGENCES, Divergence, FDivergence
+from pl_genmodels.losses.feature_matching import feature_matching
 from pl_genmodels.losses.kernels import (
     GaussianSum,
     Kernel,
@@ -96,6 +97,7 @@ __all__ = [
     "Wasserstein",
     "WeightClipping",
     "absolute_error",
+    "feature_matching",
     "importance_weights",
     "kl_normal",
     "kl_of_dimensions",

@@ -35,6 +35,10 @@ class FeatureSet:
         self.complete = False
 
     @property
+    def _kept(self) -> list[str]:
+        return [name for name in ("features", "logits") if getattr(self, f"keep_{name}")]
+
+    @property
     def count(self) -> int:
         """Number of images in this process, or in all of them after `gather`."""
         return int(self.sums.count)
@@ -77,9 +81,9 @@ class FeatureSet:
         return self
 
     def state(self) -> dict[str, Tensor]:
-        """Everything but the logits as CPU tensors, for a file."""
+        """Everything as CPU tensors, for a file."""
         state = {name: getattr(self.sums, name).cpu() for name in SUMS}
-        return state | ({"features": self.features} if self.keep_features else {})
+        return state | {name: getattr(self, name) for name in self._kept}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` gave, as the whole set.
@@ -87,7 +91,7 @@ class FeatureSet:
         Raises:
             ValueError: If it holds less than this set needs, or features of another length.
         """
-        needed = {*SUMS, "features"} if self.keep_features else {*SUMS}
+        needed = {*SUMS, *self._kept}
         if not needed <= state.keys() or state["total"].shape != self.sums.total.shape:
             raise ValueError(
                 f"state: got {sorted(state)} of {state['total'].numel() if 'total' in state else 0} features, "
@@ -96,4 +100,5 @@ class FeatureSet:
         for name in SUMS:
             setattr(self.sums, name, state[name].to(self.sums.total.device))
         self._features = [state["features"]] if self.keep_features else []
+        self._logits = [state["logits"]] if self.keep_logits else []
         self.complete = True

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pl_genmodels.metrics.am_score import am_score
 from pl_genmodels.metrics.cache import cache_folder, load_cached, save_cached
 from pl_genmodels.metrics.feature_set import FeatureSet
 from pl_genmodels.metrics.features import FeatureExtractor
@@ -19,7 +20,14 @@ from pl_genmodels.metrics.isolation import device_of, evaluating, undisturbed
 from pl_genmodels.metrics.processes import broadcast, rank_and_size
 from pl_genmodels.types import as_batch
 
-SMALLEST_SET = {"fid": 2, "kid": 2, "isc": 10, "prc": 4}  # images; IS makes 10 splits, PRC looks at 3 neighbours
+SMALLEST_SET = {
+    "fid": 2,
+    "kid": 2,
+    "isc": 10,
+    "prc": 4,
+    "ams": 1,
+}  # IS makes 10 splits, PRC looks at 3 neighbours
+NEED_LOGITS = ("isc", "ams")
 KID_SUBSET_SIZE = 1000  # the literature's; keys name any other
 
 
@@ -51,12 +59,12 @@ class FidelityMetrics:
     """Compares two sets of images by torch-fidelity's measures, on any features.
 
     `fid` comes from sums alone; `kid`, `isc` (inception score) and `prc` (`precision` and `recall`) are
-    torch-fidelity's own functions with its defaults, on features kept in memory. Processes share the images as they
-    like; all of them make this object together, and each gets the value of the whole.
+    torch-fidelity's own functions with its defaults, on features kept in memory; `ams` is `am_score`. Processes share
+    the images as they like; all of them make this object together, and each gets the value of the whole.
 
     Args:
-        extractor: Gives the features, and logits for `isc`.
-        metrics: Some of `fid`, `kid`, `isc`, `prc`.
+        extractor: Gives the features, and logits for `isc` and `ams`.
+        metrics: Some of `fid`, `kid`, `isc`, `prc`, `ams`.
         split: Where the real images are from, for the keys of the results.
         device: Where features are computed.
 
@@ -77,8 +85,9 @@ class FidelityMetrics:
         keep = not {"kid", "prc"}.isdisjoint(self.metrics)
         size, where = extractor.num_features, self.device
         # Samplers deal a data set out image by image; samples are drawn in one block per process.
-        self.real = FeatureSet(size, where, keep_features=keep, keep_logits=False, interleaved=True)
-        self.fake = FeatureSet(size, where, keep_features=keep, keep_logits="isc" in self.metrics, interleaved=False)
+        of_real, of_fake = "ams" in self.metrics, not set(NEED_LOGITS).isdisjoint(self.metrics)
+        self.real = FeatureSet(size, where, keep_features=keep, keep_logits=of_real, interleaved=True)
+        self.fake = FeatureSet(size, where, keep_features=keep, keep_logits=of_fake, interleaved=False)
 
     def update_real(self, images: Tensor) -> None:
         """Add real images: uint8, or floats in [-1, 1], (B, C, H, W)."""
@@ -88,15 +97,15 @@ class FidelityMetrics:
         """Add generated images: uint8, or floats in [-1, 1], (B, C, H, W); one that is not finite makes results NaN.
 
         Raises:
-            ValueError: If `isc` is asked for and the extractor gives no logits.
+            ValueError: If a measure that needs logits is asked for and the extractor gives none.
         """
-        features, logits = self._extract(images)
-        if logits is None and "isc" in self.metrics:
-            raise ValueError(f"metrics: got 'isc', which needs logits, but {self.extractor.name} gives none")
-        self.fake.update(features, logits)
+        self.fake.update(*self._extract(images))
 
     def _extract(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         features, logits = self.extractor(to_uint8(images).to(self.device))
+        without = [metric for metric in self.metrics if metric in NEED_LOGITS and logits is None]
+        if without:
+            raise ValueError(f"metrics: got {without[0]!r}, which needs logits, but {self.extractor.name} gives none")
         if images.is_floating_point():
             broken = ~images.isfinite().flatten(1).all(1).to(self.device)
             features = features.masked_fill(broken[:, None], torch.nan)
@@ -134,7 +143,7 @@ class FidelityMetrics:
     def _measure(self) -> dict[str, float]:
         results: dict[str, float] = {}
         for metric in self.metrics:
-            results |= {"fid": self._fid, "kid": self._kid, "isc": self._isc, "prc": self._prc}[metric]()
+            results |= getattr(self, f"_{metric}")()
         broken = not bool(self.fake.sums.total.isfinite().all())
         return dict.fromkeys(results, float("nan")) if broken else results
 
@@ -153,6 +162,9 @@ class FidelityMetrics:
         from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
         return {"isc": isc_features_to_metric(self.fake.logits)[KEY_METRIC_ISC_MEAN]}
+
+    def _ams(self) -> dict[str, float]:
+        return {"ams": am_score(self.real.logits, self.fake.logits).item()}
 
     def _prc(self) -> dict[str, float]:
         from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
@@ -182,7 +194,7 @@ def real_state(
     Args:
         real: Batches that `as_batch` understands, with `image` as uint8 or floats in [-1, 1].
         extractor: Gives the features.
-        metrics: Some of `fid`, `kid`, `isc`, `prc`.
+        metrics: Some of `fid`, `kid`, `isc`, `prc`, `ams`.
         split: Part of the data set that the images are.
         seed: Of random augmentations, if the loader makes any.
         fingerprint: Of the data set, its resolution and its transforms; without one, nothing is kept in files.
@@ -194,7 +206,7 @@ def real_state(
     with undisturbed(torch.device(device), seed):
         fidelity = FidelityMetrics(extractor, metrics, split, device)
         if fingerprint is not None:
-            path = _real_file(extractor, split, fingerprint, fidelity.real.keep_features, cache_dir)
+            path = _real_file(extractor, split, fingerprint, fidelity.real, cache_dir)
             state = broadcast(load_cached(path) if first else None)
             if state is not None:
                 return state
@@ -207,9 +219,10 @@ def real_state(
 
 
 def _real_file(
-    extractor: FeatureExtractor, split: str, fingerprint: str, keep_features: bool, cache_dir: str | None
+    extractor: FeatureExtractor, split: str, fingerprint: str, real: FeatureSet, cache_dir: str | None
 ) -> Path:
-    identity = json.dumps([1, fingerprint, split, extractor.name, extractor.digest(), keep_features])
+    kept = [real.keep_features, *(["logits"] if real.keep_logits else [])]
+    identity = json.dumps([1, fingerprint, split, extractor.name, extractor.digest(), *kept])
     digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
     return cache_folder(cache_dir) / "fidelity" / f"{extractor.name}-{split}-{digest}.pt"
 
@@ -233,7 +246,7 @@ def evaluate(
         model: Anything with `sample(num_samples, *, seed, first)` that returns images in [-1, 1], (n, C, H, W).
         real: Batches of real images (of this process's share), or what `real_state` gave.
         extractor: Gives the features; it runs on the model's device.
-        metrics: Some of `fid`, `kid`, `isc`, `prc`.
+        metrics: Some of `fid`, `kid`, `isc`, `prc`, `ams`.
         num_samples: Number of samples over all processes; by default as many as there are real images.
         split: Where the real images are from, for the keys.
         seed: Of the samples.

@@ -158,10 +158,12 @@ class LatentGAN(LatentGenerator):
     def discriminator_terms(self, batch: Batch, generated: Batch) -> Terms:
         """Real and generated samples pass the discriminator as two batches, so that batch statistics stay apart."""
         real, fake = self.augment(batch["image"]), self.augment(generated["image"])
-        terms = {"adversarial": self.loss.discriminator(self.judge(real), self.judge(fake))}
-        for penalty in self.penalties:
-            terms[penalty.name] = penalty(self.discriminator, real, fake)
-        return terms
+        adversarial = self.loss.discriminator(self.judge(real), self.judge(fake))
+        return {"adversarial": adversarial, **self.penalty_terms(real, fake)}
+
+    def penalty_terms(self, real: Tensor, fake: Tensor) -> Terms:
+        """Each penalty at samples as the discriminator sees them."""
+        return {penalty.name: penalty(self.discriminator, real, fake) for penalty in self.penalties}
 
     def generator_terms(self, batch: Batch, generated: Batch) -> Terms:
         """The discriminator is held still; its answers on real samples are constants."""

@@ -14,6 +14,7 @@ from pl_genmodels.networks.base import (
     UniformPrior,
 )
 from pl_genmodels.networks.began import BEGANDecoder, BEGANEncoder
+from pl_genmodels.networks.classifiers import ClassDiscriminator, Classifier, ConvClassifier, MLPClassifier
 from pl_genmodels.networks.conditional import (
     ConcatDiscriminator,
     ConcatGenerator,
@@ -56,11 +57,14 @@ __all__ = [
     "AutoencoderDiscriminator",
     "BEGANDecoder",
     "BEGANEncoder",
+    "ClassDiscriminator",
+    "Classifier",
     "ConcatDiscriminator",
     "ConcatGenerator",
     "ConditionalDiscriminator",
     "ConditionalGenerator",
     "ConditionalNormGenerator",
+    "ConvClassifier",
     "ConvDecoder",
     "ConvDiscriminator",
     "ConvEncoder",
@@ -80,6 +84,7 @@ __all__ = [
     "GatedPixelCNNNetwork",
     "Generator",
     "MADENetwork",
+    "MLPClassifier",
     "MLPDecoder",
     "MLPDiscriminator",
     "MLPEncoder",

@@ -14,6 +14,19 @@ from pl_genmodels.networks.base import Decoder, Discriminator, Encoder, Generato
 from pl_genmodels.types import ImageShape
 
 
+def leaky_relu() -> nn.Module:
+    """LeakyReLU as in DCGAN's discriminator."""
+    return nn.LeakyReLU(0.2)
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": leaky_relu,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+}
+
+
 class MLPGenerator(Generator):
     """Linear layers with ReLU; pictures end in tanh, points stay linear.
 
@@ -23,6 +36,10 @@ class MLPGenerator(Generator):
         hidden_dim: Units of each hidden layer.
         num_layers: Number of hidden layers.
         batch_norm: Normalise the hidden layers over the batch.
+        activation: `relu`, `leaky_relu`, `softplus` or `tanh`.
+
+    Raises:
+        ValueError: If there is no such activation.
     """
 
     def __init__(
@@ -32,12 +49,14 @@ class MLPGenerator(Generator):
         hidden_dim: int = 256,
         num_layers: int = 2,
         batch_norm: bool = False,
+        activation: str = "relu",
     ) -> None:
         super().__init__(image_shape, latent_dim)
+        activate = activation_of("MLPGenerator", activation)
         widths = [latent_dim] + [hidden_dim] * num_layers
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), *([nn.BatchNorm1d(after)] if batch_norm else []), nn.ReLU()]
+            layers += [nn.Linear(before, after), *([nn.BatchNorm1d(after)] if batch_norm else []), activate()]
         layers.append(nn.Linear(widths[-1], math.prod(self.image_shape)))
         if len(self.image_shape) == 3:
             layers.append(nn.Tanh())
@@ -117,7 +136,15 @@ class MLPDiscriminator(Discriminator):
         return self.gain * logits.squeeze(1), features
 
 
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
+def activation_of(network: str, name: str) -> Callable[[], nn.Module]:
+    """What makes an activation.
+
+    Raises:
+        ValueError: If there is no such activation.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"{network}: got activation {name!r}, allowed are {list(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
 
 
 def hidden_layers(network: str, widths: list[int], activation: str) -> list[nn.Module]:
@@ -126,11 +153,10 @@ def hidden_layers(network: str, widths: list[int], activation: str) -> list[nn.M
     Raises:
         ValueError: If there is no such activation.
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"{network}: got activation {activation!r}, allowed are {list(ACTIVATIONS)}")
+    activate = activation_of(network, activation)
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), ACTIVATIONS[activation]()]
+        layers += [nn.Linear(before, after), activate()]
     return layers
 
 
@@ -142,7 +168,7 @@ class MLPEncoder(Encoder):
         num_features: Length of what it gives.
         hidden_dim: Units of each hidden layer.
         num_layers: Number of hidden layers; 0 makes it linear.
-        activation: `relu` or `tanh`.
+        activation: `relu`, `leaky_relu`, `softplus` or `tanh`.
     """
 
     def __init__(
@@ -170,7 +196,7 @@ class MLPDecoder(Decoder):
         latent_dim: Length of a latent.
         hidden_dim: Units of each hidden layer.
         num_layers: Number of hidden layers; 0 makes it linear.
-        activation: `relu` or `tanh`.
+        activation: `relu`, `leaky_relu`, `softplus` or `tanh`.
     """
 
     def __init__(

@@ -15,6 +15,24 @@ from pl_genmodels.networks.mlp import MLPDiscriminator, MLPGenerator
 from pl_genmodels.types import ImageShape
 
 
+def num_features(discriminator: Discriminator) -> int:
+    """Length of a discriminator's last features.
+
+    Raises:
+        ValueError: If it does not give any.
+    """
+    if not discriminator.gives_features:
+        raise ValueError(
+            f"discriminator: got {type(discriminator).__name__}, which does not give the features; allowed are "
+            "those that do, such as MLPDiscriminator and DCGANDiscriminator"
+        )
+    with torch.no_grad():
+        training = discriminator.training
+        _, features = discriminator.eval()(torch.zeros(1, *discriminator.image_shape), with_features=True)
+        discriminator.train(training)
+    return features[-1].numel()
+
+
 class PackedDiscriminator(Discriminator):
     """Judges several samples at once: m in a row, stacked along the channels, get one logit (Lin et al. 2018, PacGAN).
 
@@ -77,16 +95,7 @@ class MinibatchDiscriminator(Discriminator):
     ) -> None:
         super().__init__(image_shape)
         self.judge = discriminator(self.image_shape)
-        if not self.judge.gives_features:
-            raise ValueError(
-                f"discriminator: got {type(self.judge).__name__}, which does not give the features to compare; "
-                "allowed are those that do, such as MLPDiscriminator and DCGANDiscriminator"
-            )
-        with torch.no_grad():
-            training = self.judge.training
-            _, features = self.judge.eval()(torch.zeros(1, *self.image_shape), with_features=True)
-            self.judge.train(training)
-        self.similarity = BatchSimilarity(features[-1].numel(), num_kernels, kernel_dim)
+        self.similarity = BatchSimilarity(num_features(self.judge), num_kernels, kernel_dim)
         self.last = nn.Linear(num_kernels, 1, bias=False)
 
     def forward(self, image: Tensor, with_features: bool = False) -> Any:  # noqa: D102

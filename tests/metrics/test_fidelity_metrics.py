@@ -93,6 +93,19 @@ def test_inception_score_of_certain_spread_classes_is_their_number_and_of_one_cl
     assert measure(["isc"], real, spread[:1].expand(50, -1, -1, -1))["isc"] == pytest.approx(1)
 
 
+def test_am_score_is_of_certainty_and_of_the_shares_of_the_classes():
+    """Certain samples in the data's shares score 0; the same of one class, the KL of the shares; doubt, its entropy."""
+    one_hot = lambda classes: points([[0, 0] + [255 * (c == k) for k in range(4)] for c in classes])
+    uneven, doubt = one_hot([0, 0, 0, 1]), points([[0, 0, 255, 255, 0, 0]] * 3)
+    assert measure(["ams"], uneven, one_hot([0, 0, 0, 1] * 5))["ams"] == pytest.approx(0, abs=1e-9)
+    shares = np.array([0.75, 0.25])
+    divergence = float((shares * np.log(shares / 0.5)).sum())
+    assert measure(["ams"], uneven, one_hot([0, 1]))["ams"] == pytest.approx(divergence)
+    assert measure(["ams"], uneven, doubt)["ams"] == pytest.approx(np.log(2) + divergence)
+    even = one_hot([0, 1, 2, 3])
+    assert measure(["ams"], even[:1], even)["ams"] == pytest.approx(np.log(4)), "of real from generated shares"
+
+
 def test_precision_and_recall_of_equal_disjoint_and_half_sets():
     grid = [[x, y] for x in range(0, 20, 2) for y in range(0, 20, 2)]
     far = [[x + 100, y + 100] for x, y in grid]
@@ -236,7 +249,7 @@ def test_one_name_with_other_weights_does_not_share_kept_statistics(tmp_path):
 
 def test_kept_real_statistics_give_the_same_results(tmp_path):
     model, batches = Noise(), [pictures(30)]
-    metrics = ["fid", "kid", "isc", "prc"]
+    metrics = ["fid", "kid", "isc", "prc", "ams"]
     expected = evaluate(model, batches, Pixels(), metrics)
     for _ in range(2):
         state = real_state(batches, Pixels(), metrics, fingerprint="x", cache_dir=str(tmp_path))
@@ -245,12 +258,13 @@ def test_kept_real_statistics_give_the_same_results(tmp_path):
 
 def test_refuses_what_it_cannot_measure():
     for metrics in (["fis"], [], "fid"):
-        with pytest.raises(ValueError, match="allowed is a list of fid, kid, isc, prc"):
+        with pytest.raises(ValueError, match="allowed is a list of fid, kid, isc, prc, ams"):
             FidelityMetrics(Pixels(), metrics)
     with pytest.raises(ValueError, match="got 'prc' for 3 real and 20 generated images, allowed are 4 or more"):
         measure(["prc"], pictures(3), pictures(20))
-    with pytest.raises(ValueError, match="'isc', which needs logits, but pixels-0 gives none"):
-        measure(["isc"], pictures(20), pictures(20), Pixels(classifier=False))
+    for metric in ("isc", "ams"):
+        with pytest.raises(ValueError, match=f"'{metric}', which needs logits, but pixels-0 gives none"):
+            measure([metric], pictures(20), pictures(20), Pixels(classifier=False))
     with pytest.raises(ValueError, match="model: got Linear, allowed are models with sample"):
         evaluate(nn.Linear(1, 1), [pictures(9)], Pixels())
     fidelity = FidelityMetrics(Pixels(), ["fid"])

@@ -10,6 +10,7 @@ import torch
 from torch.optim.lr_scheduler import ExponentialLR, StepLR
 
 from pl_genmodels.cli import GenerativeCLI
+from pl_genmodels.models.classifying_gan import ClassifyingGAN
 from pl_genmodels.models.likelihood import ObjectiveModule
 from pl_genmodels.models.schedules import ConstantThenLinear
 from pl_genmodels.models.translating import TranslationModule
@@ -28,6 +29,8 @@ PARAMETERS = {
     "r3gan_cifar10": {"generator": 20_732_160, "discriminator": 20_683_776},
     "cgan_mnist": {"generator": 2_413_984, "discriminator": 1_224_351},
     "d2gan_ring8": {"generator": 49_666, "discriminator": 513, "reverse_discriminator": 513},
+    "improved_gan_mnist": {"generator": 695_784, "discriminator": 1_541_020},
+    "am_gan_cifar10": {"generator": 7_138_944, "discriminator": 1_557_002},
     "began_celeba": {"generator": 1_716_611, "discriminator": 13_552_451},
     "cogan_mnist": {"generator": 7_842_694, "discriminator": 427_593},
     "unit_day2night": {"generator": 18_017_286, "discriminator": 5_529_474},
@@ -87,6 +90,8 @@ def test_builds_at_the_papers_scale(path, tmp_path):
     batch = {key: torch.rand(2, *shape) * 2 - 1 for key, shape in shapes.items()}
     if (condition := getattr(model, "condition", None)) is not None:
         batch[condition.entry] = condition.draw(2, None, model.device)
+    elif isinstance(model, ClassifyingGAN):
+        batch["label"] = torch.zeros(2).long()
     for terms in terms_of(model, batch):
         assert all(term.shape == (2,) and torch.isfinite(term).all() for term in terms.values())
     if isinstance(model, ObjectiveModule):
