@@ -41,9 +41,11 @@ from pl_genmodels.networks import (
     DCGANGenerator,
     Discriminator,
     Generator,
+    MLPClassifier,
     MLPDiscriminator,
     MLPGenerator,
     NormalPrior,
+    PixelShuffleGenerator,
     Prior,
     R3GANDiscriminator,
     R3GANGenerator,
@@ -64,6 +66,8 @@ NETWORKS = [
     partial(ResNetDiscriminator, channels=2, pooling="sum", output_bias=False),
     partial(R3GANGenerator, latent_dim=3, **R3),
     partial(R3GANDiscriminator, **R3),
+    partial(MLPClassifier, num_classes=3, hidden_dims=[8], weight_norm=True),
+    partial(PixelShuffleGenerator, latent_dim=3, channels=2),
 ]
 PARTS = [
     (AdversarialLoss, Minimax()),

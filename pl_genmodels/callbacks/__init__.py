@@ -7,6 +7,7 @@ from pl_genmodels.callbacks.fidelity import Fidelity
 from pl_genmodels.callbacks.last_checkpoint import LastCheckpoint
 from pl_genmodels.callbacks.latent_pictures import LatentManifold, LatentTraversals, Reconstructions
 from pl_genmodels.callbacks.mode_coverage import ModeCoverage
+from pl_genmodels.callbacks.past_discriminator import PastDiscriminator
 from pl_genmodels.callbacks.progress import GenerativeProgressBar, RunSummary
 from pl_genmodels.callbacks.resume import ExactResume
 from pl_genmodels.callbacks.sample_grid import ConditionGrid, SampleGrid
@@ -25,6 +26,7 @@ __all__ = [
     "LatentManifold",
     "LatentTraversals",
     "ModeCoverage",
+    "PastDiscriminator",
     "Reconstructions",
     "RunSummary",
     "SampleGrid",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,21 @@ class CollapseMonitor(Callback):
 
     Logged under `monitor/`: `diversity`, the mean distance between generated samples over that between real ones;
     `accuracy`, the share of (real, generated) pairs in which the discriminator's logit is higher for the real one (0.5:
-    it cannot tell, 1: it has won); `logit_gap`, mean logit of real minus generated; `gradient_norm_ratio`,
-    discriminator over generator. Losses and weights that are not finite end every run, with `restore` they do not.
+    it cannot tell, 1: it has won); `logit_gap`, mean logit of real minus generated; `discriminator_loss`;
+    `gradient_norm_ratio`, discriminator over generator. Losses and weights that are not finite end every run, with
+    `restore` they do not.
 
     Args:
         every_n_images: Interval in images seen.
         num_samples: Fixed latents that are watched.
         min_diversity: Below this the samples count as collapsed; 0 turns the test off.
-        action: On collapse `warn` says so once and `stop` ends the run with an error; `restore` goes back to the newest
-            checkpoint with finite weights, once an interval, and also when a loss or weight is not finite.
+        min_discriminator_loss: Below this the discriminator has won and teaches nothing any more, such as 0.001 for
+            cross-entropies; None turns the test off. Chintala et al. 2016 (ganhacks), item 10, as the next one.
+        max_gradient_norm: Above this the game is out of hand, such as 100, for either player; measured where a logger
+            takes values. None turns the test off.
+        action: On collapse, or either of these, `warn` says so once and `stop` ends the run with an error; `restore`
+            goes back to the newest checkpoint with finite weights, once an interval, and also when a loss or weight is
+            not finite.
         seed: Of the latents.
 
     Raises:
@@ -45,6 +52,8 @@ class CollapseMonitor(Callback):
         every_n_images: int = 20_000,
         num_samples: int = 64,
         min_diversity: float = 0.1,
+        min_discriminator_loss: float | None = None,
+        max_gradient_norm: float | None = None,
         action: str = "warn",
         seed: int = 0,
     ) -> None:
@@ -56,6 +65,7 @@ class CollapseMonitor(Callback):
             raise ValueError(f"action: got {action!r}, allowed are {list(self.actions)}")
         self.every_n_images, self.num_samples, self.seed = every_n_images, num_samples, seed
         self.min_diversity, self.action = min_diversity, action
+        self.min_discriminator_loss, self.max_gradient_norm = min_discriminator_loss, max_gradient_norm
         self._last = 0
         self._said = False
 
@@ -82,12 +92,24 @@ class CollapseMonitor(Callback):
         for logger in trainer.loggers:  # at once: log_every_n_steps rarely falls on this batch
             step = trainer.fit_loop.epoch_loop._batches_that_stepped
             logger.log_metrics({**values, "images_seen": float(pl_module.images_seen)}, step=step)
-        if found["diversity"] < self.min_diversity:
-            share = f"their mean distance is {found['diversity']:.3f} of that between real ones"
-            problem = f"the samples have collapsed: {share} (min_diversity {self.min_diversity})"
+        problem = self._problem(found, pl_module.gradient_norms)
+        if problem is not None:
             self._act(
                 trainer, pl_module, f"After {pl_module.images_seen:,} images (step {trainer.global_step}), {problem}"
             )
+
+    def _problem(self, found: dict[str, float], norms: dict[str, Tensor]) -> str | None:
+        if found["diversity"] < self.min_diversity:
+            share = f"their mean distance is {found['diversity']:.3f} of that between real ones"
+            return f"the samples have collapsed: {share} (min_diversity {self.min_diversity})"
+        least, loss = self.min_discriminator_loss, found.get("discriminator_loss")
+        if least is not None and loss is not None and loss < least:
+            return f"the discriminator has won: its loss is {loss:.3g} (min_discriminator_loss {least:g})"
+        most = math.inf if self.max_gradient_norm is None else self.max_gradient_norm
+        for player, norm in norms.items():
+            if float(norm) > most:
+                return f"the {player}'s gradient has norm {float(norm):.3g} (max_gradient_norm {most:g})"
+        return None
 
     @torch.no_grad()
     def _signs(self, module: Any, batch: Batch) -> dict[str, Tensor]:
@@ -100,6 +122,9 @@ class CollapseMonitor(Callback):
                 on_real, on_fake = module.logits_of(watched, fake, self.seed)
             signs["accuracy"] = (on_real[:, None] > on_fake[None, :]).double().mean()
             signs["logit_gap"] = on_real.mean() - on_fake.mean()
+        if "discriminator" in module.last_terms:
+            parts = [term.float().mean() for part in module.last_terms["discriminator"] for term in part.values()]
+            signs["discriminator_loss"] = torch.stack(parts).sum()
         norms = module.gradient_norms
         if {"discriminator", "generator"} <= norms.keys():
             signs["gradient_norm_ratio"] = norms["discriminator"] / norms["generator"].clamp_min(1e-12)

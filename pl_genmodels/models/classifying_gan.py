@@ -84,6 +84,22 @@ class ClassifyingGAN(LatentGAN):
             **self.penalty_terms(real, fake),
         }
 
+    def terms_towards(self, images: Tensor, labels: Tensor | None = None) -> Terms:
+        """How far generated samples are from looking real, and from looking like a class.
+
+        Their sum is the cross-entropy of that class among K + 1 (Zhou et al. 2018, section 3).
+
+        Args:
+            images: With gradient, (B, *image_shape).
+            labels: The classes, (B,); by default that which each looks most like, as a constant.
+        """
+        logits = self.class_logits(self.augment(images))
+        labels = logits.detach().argmax(1) if labels is None else labels
+        return {
+            "adversarial": self.loss.generator(logits.logsumexp(1)),
+            "activation": self.cross_entropy(logits, labels),
+        }
+
     def classify(self, images: Tensor) -> Tensor:
         """Most likely class of each sample, in evaluation mode, (B, *image_shape) to (B,)."""
         with evaluating(self.discriminator):

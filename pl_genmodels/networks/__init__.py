@@ -44,14 +44,21 @@ from pl_genmodels.networks.mlp import (
     MLPGenerator,
     MLPTranslator,
 )
+from pl_genmodels.networks.noisy import NoisyGenerator
 from pl_genmodels.networks.patches import PatchDiscriminator, PixelDiscriminator
 from pl_genmodels.networks.pixel_cnn import PixelCNNNetwork
 from pl_genmodels.networks.pixel_cnn_pp import PixelCNNPPNetwork
 from pl_genmodels.networks.pixel_rnn import DiagonalBiLSTMNetwork, PixelRNNNetwork, RowLSTMNetwork
+from pl_genmodels.networks.pixel_shuffle import PixelShuffleGenerator
 from pl_genmodels.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from pl_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from pl_genmodels.networks.translators import EncoderDecoderTranslator, ResNetTranslator, UNetTranslator
-from pl_genmodels.networks.wrapped import MinibatchDiscriminator, PackedDiscriminator, VirtualBatchNormGenerator
+from pl_genmodels.networks.wrapped import (
+    InstanceNormDiscriminator,
+    MinibatchDiscriminator,
+    PackedDiscriminator,
+    VirtualBatchNormGenerator,
+)
 
 __all__ = [
     "AutoencoderDiscriminator",
@@ -83,6 +90,7 @@ __all__ = [
     "EncoderDecoderTranslator",
     "GatedPixelCNNNetwork",
     "Generator",
+    "InstanceNormDiscriminator",
     "MADENetwork",
     "MLPClassifier",
     "MLPDecoder",
@@ -92,6 +100,7 @@ __all__ = [
     "MLPTranslator",
     "MinibatchDiscriminator",
     "NADENetwork",
+    "NoisyGenerator",
     "NormalPrior",
     "OneWay",
     "PackedDiscriminator",
@@ -102,6 +111,7 @@ __all__ = [
     "PixelDiscriminator",
     "PixelNetwork",
     "PixelRNNNetwork",
+    "PixelShuffleGenerator",
     "Prior",
     "ProjectionDiscriminator",
     "R3GANDiscriminator",

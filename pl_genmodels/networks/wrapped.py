@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from pl_genmodels.layers.minibatch import BatchSimilarity
+from pl_genmodels.layers.norm import PictureNorm2d
 from pl_genmodels.layers.virtual_batch_norm import VirtualBatchNorm
 from pl_genmodels.networks.base import Discriminator, Generator
+from pl_genmodels.networks.dcgan import DCGANDiscriminator
 from pl_genmodels.networks.mlp import MLPDiscriminator, MLPGenerator
 from pl_genmodels.types import ImageShape
 
@@ -104,6 +106,36 @@ class MinibatchDiscriminator(Discriminator):
         return (logits, features) if with_features else logits
 
 
+class InstanceNormDiscriminator(Discriminator):
+    """A discriminator whose batch normalisation is instance normalisation: every logit depends on its picture alone.
+
+    Chintala et al. 2016 (ganhacks), item 4, for batches that are not of one kind; penalties on gradients need it too.
+
+    Args:
+        image_shape: Shape of one sample, (C, H, W).
+        discriminator: Called with the image shape; one with batch normalisation of pictures.
+
+    Raises:
+        ValueError: For a discriminator without.
+    """
+
+    gives_features = True
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        discriminator: Callable[[tuple[int, ...]], Discriminator] = DCGANDiscriminator,
+    ) -> None:
+        super().__init__(image_shape)
+        self.judge = discriminator(self.image_shape)
+        for module, name, child in _batch_norms("discriminator", self.judge, nn.BatchNorm2d):
+            setattr(module, name, PictureNorm2d(child.num_features, child.eps))
+
+    def forward(self, image: Tensor, **options: Any) -> Any:
+        """Logits, (B, C, H, W) to (B,)."""
+        return self.judge(image, **options)
+
+
 class VirtualBatchNormGenerator(Generator):
     """A generator whose batch normalisation is `VirtualBatchNorm`: every sample depends on its own latent alone.
 
@@ -132,15 +164,7 @@ class VirtualBatchNormGenerator(Generator):
         if num_reference < 1:
             raise ValueError(f"num_reference: got {num_reference}, allowed is 1 or more")
         self.make = made
-        found = [
-            (module, name, child)
-            for module in made.modules()
-            for name, child in module.named_children()
-            if isinstance(child, nn.modules.batchnorm._BatchNorm)
-        ]
-        if not found:
-            raise ValueError(f"generator: got {type(made).__name__} without batch normalisation to replace")
-        for module, name, child in found:
+        for module, name, child in _batch_norms("generator", made, nn.modules.batchnorm._BatchNorm):
             layer = VirtualBatchNorm(child.num_features, num_reference, child.eps)
             layer.weight, layer.bias = child.weight, child.bias
             setattr(module, name, layer)
@@ -148,3 +172,16 @@ class VirtualBatchNormGenerator(Generator):
 
     def forward(self, latent: Tensor) -> Tensor:  # noqa: D102
         return self.make(torch.cat([self.reference.to(latent.dtype), latent]))[len(self.reference) :]
+
+
+def _batch_norms(role: str, network: nn.Module, kind: type) -> list[tuple[nn.Module, str, Any]]:
+    """Every batch normalisation with the module and the name that it has there."""
+    found = [
+        (module, name, child)
+        for module in network.modules()
+        for name, child in module.named_children()
+        if isinstance(child, kind)
+    ]
+    if not found:
+        raise ValueError(f"{role}: got {type(network).__name__} without batch normalisation to replace")
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 import pl_genmodels
 from pl_genmodels.callbacks import CollapseMonitor, LastCheckpoint, TrainingCollapsedError
 from pl_genmodels.models.gan.gan import GAN
+from pl_genmodels.models.optimizers import GANAdam
 from pl_genmodels.networks import Discriminator, Generator
 from tests.models.harness import Recorder, SaveAt, assert_same, snapshot
 from tests.small import BATCH, Batches, fit, gan, loader, samples
@@ -68,6 +70,28 @@ def signs(model, data, tmp_path, **arguments):
 
 
 # ---- signs
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"min_discriminator_loss": 1e-3}, "the discriminator has won: its loss is"),
+        ({"max_gradient_norm": 1e-12}, "the discriminator's gradient has norm"),
+    ],
+    ids=["loss", "norm"],
+)
+def test_a_discriminator_that_wins_is_told(options, sentence, tmp_path):
+    """A thousand times the learning rate, and real samples far away: its loss falls to nothing."""
+
+    def run(learning_rate, batches):
+        model = gan(optimizer_discriminator=partial(GANAdam, lr=learning_rate))
+        monitor = CollapseMonitor(every_n_images=64, min_diversity=0, action="stop", **options)
+        fit(model, normal(batches, shift=20.0), tmp_path, logger=Recorder(), callbacks=[monitor])
+
+    with pytest.raises(TrainingCollapsedError, match=sentence):
+        run(0.2, 60)
+    if "min_discriminator_loss" in options:
+        run(2e-4, 3)
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.05, 1.0, 2.0])

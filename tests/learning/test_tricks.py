@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from pl_genmodels.layers import BatchSimilarity
+from pl_genmodels.layers import BatchSimilarity, InstanceNoise
+from pl_genmodels.models.gan.ganhacks import GANHacks
 from pl_genmodels.models.gan.minibatch_discrimination import MinibatchDiscrimination
 from pl_genmodels.models.gan.noisy_labels import NoisyLabels
 from pl_genmodels.models.gan.unrolled_gan import UnrolledGAN
-from tests.learning.bench import Check, assert_learns, near
+from pl_genmodels.networks import MLPGenerator, NoisyGenerator
+from tests.learning.bench import Check, assert_learns, every, near, ring8
 from tests.learning.solvable import dirac_distances
-from tests.learning.test_gan import fit_logits, on_a_grid
+from tests.learning.test_gan import POINTS, fit_logits, on_a_grid
 from tests.learning.test_objectives import ring
 
 pytestmark = pytest.mark.learning
@@ -78,7 +80,22 @@ def similarity_counts():
 
 COMPARING = {"num_kernels": 4, "kernel_dim": 3}
 
+# ---- ganhacks: items 2, 3, 5, 6, 8 and 13 at once
+
+LEAKY = {**POINTS, "generator": partial(MLPGenerator, latent_dim=2, hidden_dim=128, activation="leaky_relu")}
+HACKED = {
+    **LEAKY,
+    "generator": partial(NoisyGenerator, generator=LEAKY["generator"], dropout=0.0, std=0.05),
+    "augmentations": [InstanceNoise(0.1, decay_images=128_000)],
+}
+
+
+def hacked_ring(last):
+    return every((0, 1), lambda seed: ring8(partial(GANHacks, **HACKED), last=last[seed], seed=seed))
+
+
 ROWS = {
+    "ganhacks": [partial(hacked_ring, [(0.694, 0.0075, 1500), (0.626, 0.0489, 1500)])],
     "minibatch_discrimination": [
         similarity_counts,
         partial(ring, partial(MinibatchDiscrimination, **COMPARING), [(0.623, 0.0470, 500), (0.621, 0.0270, 1000)]),

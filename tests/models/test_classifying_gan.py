@@ -8,9 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pl_genmodels.layers import Labels
 from pl_genmodels.models.gan.am_gan import AMGAN
+from pl_genmodels.models.gan.am_gan_predefined import AMGANPredefined
 from pl_genmodels.models.gan.improved_gan import ImprovedGAN
-from pl_genmodels.networks import MLPClassifier, ResNetDiscriminator
+from pl_genmodels.networks import ConcatGenerator, MLPClassifier, ResNetDiscriminator
 from tests.models.harness import Recorder
 from tests.small import Batches, fit, gan, loader
 
@@ -61,6 +63,21 @@ def test_each_generated_sample_aims_at_its_likeliest_class():
     (exact,) = torch.autograd.grad(wanted.sum(), padded)
     assert torch.allclose(gradient, exact[:, :3], rtol=0, atol=1e-12)
     assert torch.allclose(exact[:, :3], padded.softmax(1)[:, :3] - F.one_hot(target, 3), rtol=0, atol=1e-12)
+
+
+def test_what_is_told_is_what_is_aimed_at():
+    networks = {"generator": partial(ConcatGenerator, latent_dim=3), "discriminator": CLASSES}
+    torch.manual_seed(0)
+    model = AMGANPredefined((2,), condition=Labels(3), **networks).double()
+    drawn = model.draw(batch(label=torch.tensor([0, 1, 2, 0, 1, 2]), latent=torch.randn(6, 3).double()))
+    drawn["condition"] = drawn["condition"].double()
+    generated = model.generate(drawn)
+    logits = model.class_logits(generated["image"])
+    padded = torch.cat([logits, torch.zeros(6, 1)], 1)
+    terms = model.generator_terms(drawn, generated)
+    assert torch.allclose(sum(terms.values()), F.cross_entropy(padded, drawn["label"], reduction="none"))
+    with pytest.raises(ValueError, match="discriminator: got one of 3 classes, allowed with these labels is one of 4"):
+        AMGANPredefined((2,), condition=Labels(4), **networks)
 
 
 def test_am_gan_tells_k_plus_one_classes_apart():

@@ -23,6 +23,8 @@ from pl_genmodels.losses import (
     RelativisticAverage,
     Wasserstein,
 )
+from pl_genmodels.models.gan.ganhacks import GANHacks
+from pl_genmodels.models.gan.improved_gan import ImprovedGAN
 from pl_genmodels.models.gan.unrolled_gan import UnrolledGAN
 from pl_genmodels.models.lookahead import Lookahead
 from pl_genmodels.models.optimizers import GANAdam, HistoricalAdam
@@ -30,6 +32,7 @@ from pl_genmodels.networks import (
     MinibatchDiscriminator,
     MLPDiscriminator,
     MLPGenerator,
+    NoisyGenerator,
     PackedDiscriminator,
     VirtualBatchNormGenerator,
 )
@@ -60,6 +63,8 @@ TRICKS = {
         "loss": loss,
         "generator": partial(VirtualBatchNormGenerator, generator=SMALL_G, num_reference=4),
     },
+    "noise_in_layers": lambda loss: {"loss": loss, "generator": partial(NoisyGenerator, generator=SMALL_G, std=0.1)},
+    "feature_matching": lambda loss: {"loss": loss, "model": ImprovedGAN},
     "historical": lambda loss: {
         "loss": loss,
         "optimizer_generator": HistoricalAdam,
@@ -91,6 +96,28 @@ def test_no_trick_is_on_by_itself():
     model, image = gan(), torch.randn(3, 2)
     assert model.augment(image) is image
     assert model.shown("discriminator", {"image": image})["image"] is image
+
+
+def test_the_hacks_are_on_together_and_each_can_be_turned_off():
+    def on(model):
+        return {
+            "soft labels": isinstance(model.loss, LabelNoise),
+            "noisy inputs": any(isinstance(each, InstanceNoise) for each in model.augmentations),
+            "replay": model.replay_size > 0,
+            "noisy layers": isinstance(model.generator, NoisyGenerator),
+        }
+
+    assert all(on(GANHacks((2,))).values())
+    without = {"loss": NonSaturating(), "augmentations": [], "replay_size": 0, "generator": SMALL_G}
+    for name, (argument, value) in zip(on(GANHacks((2,))), without.items(), strict=True):
+        assert [key for key, active in on(GANHacks((2,), **{argument: value})).items() if not active] == [name]
+
+
+def test_each_player_has_an_optimiser_of_its_own_kind():
+    model = gan(optimizer_discriminator=partial(torch.optim.SGD, lr=0.1))
+    optimizers, _ = model.configure_optimizers()
+    kinds = dict(zip(model.players, map(type, optimizers), strict=True))
+    assert kinds == {"discriminator": torch.optim.SGD, "generator": GANAdam}
 
 
 # ---- historical averaging

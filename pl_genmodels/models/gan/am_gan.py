@@ -58,8 +58,4 @@ class AMGAN(ClassifyingGAN):
 
     def generator_terms(self, batch: Batch, generated: Batch) -> Terms:
         """Look real, and like the class that it looks most like already."""
-        logits = self.class_logits(self.augment(generated["image"]))
-        return {
-            "adversarial": self.loss.generator(logits.logsumexp(1)),
-            "activation": self.cross_entropy(logits, logits.detach().argmax(1)),
-        }
+        return self.terms_towards(generated["image"])
