@@ -24,6 +24,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback
 from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.distributed.tensor import DTensor
 
 import pl_genmodels
 from pl_genmodels.models import sharding
@@ -40,7 +41,6 @@ from tests.models.harness import (
     limit_critic_steps,
     snapshot,
     trainer,
-    whole,
 )
 from tests.models.randomness import SharedRandomness, seeded
 
@@ -128,7 +128,7 @@ class Case:
         holds besides them exactly what the folder does.
 
         Returns:
-            The state, and what went wrong by what was tried.
+            The state, of sharded tensors this rank's part, and what went wrong by what was tried.
         """
         paths = {kind: folder / f"{self.name}.{kind}.ckpt" for kind in ("file", "folder")}
         saves, restores = SaveBoth(len(self.batches) - 1, paths), Restore(paths["file"])
@@ -151,7 +151,7 @@ class Case:
             own = rank_local_state(loaded)  # of either rank
             left, right = ({k: v for k, v in s.items() if k not in own} for s in (weights, loaded.state_dict()))
             wrong["loaded from a folder"] = differences(left, right)
-        return whole(straight.state), wrong
+        return straight.state, wrong
 
 
 class Trained(NamedTuple):
@@ -287,7 +287,8 @@ def play(rank, cases, folder, meeting):
                 "ddp": ddp.state,
                 "first_draw": ddp.first_draw,
                 "trainable": trainable,
-                "sharded": sharded,
+                "parts": dict(zip(sharded, sharding.local(sharded.values()), strict=True)),
+                "split": [key for key, value in sharded.items() if isinstance(value, DTensor)],
                 "wrong": wrong,
                 "refused": refused,
                 "seconds": time.process_time() - began,

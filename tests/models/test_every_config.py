@@ -234,7 +234,7 @@ def test_two_sharded_processes_equal_one(name, trained_by_pair):
     if not any(rank["trainable"] for rank in ranks):  # nothing to shard, which the user is told
         assert all("none of whose networks can be sharded" in rank["refused"] for rank in ranks)
         return
-    assert_equals_one_process(one, [rank["sharded"] for rank in ranks], 1e-10)
+    assert_equals_one_process(one, [put_together(rank, ranks) for rank in ranks], 1e-10)
     for rank in ranks:
         assert len(rank["wrong"]) == 3
         assert not any(rank["wrong"].values()), rank["wrong"]
@@ -249,6 +249,13 @@ def assert_equals_one_process(one, ranks, tolerance):
     errors = [max(float(error.abs().max()) / slack(key, idle) for key, error in each.items()) for each in readings]
     assert min(errors) <= tolerance, f"two processes differ from one by {errors}"
     assert any(moved(start[key], first[key]) for key in start), "nothing was trained"
+
+
+def put_together(rank, ranks):
+    """A rank's state with whole tensors in place of its parts."""
+    assert rank["split"], "nothing is sharded"
+    parts = {key: torch.cat([each["parts"][key] for each in ranks]) for key in rank["split"]}
+    return {**rank["parts"], **parts}
 
 
 def moved(before, after):
