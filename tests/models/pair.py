@@ -8,20 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import multiprocessing
-import os
-import signal
-import subprocess
-import sys
-import time
-import traceback
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from lightning.pytorch import Callback
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.tensor import DTensor
@@ -31,7 +22,7 @@ from pl_genmodels.models import sharding
 from pl_genmodels.models.adversarial import AdversarialModule
 from pl_genmodels.models.engine import rank_local_state
 from pl_genmodels.models.folder_checkpoints import PLAIN_VALUES
-from tests.conftest import ROOT, pass_over_imports
+from tests.conftest import ROOT
 from tests.models.harness import (
     Given,
     build,
@@ -56,9 +47,10 @@ LONG_CONFIG, LONG_ROUNDS, LONG_CRITIC_STEPS = "wgan_gp", 4, 5
 
 @dataclass
 class Case:
-    """What both sides train: an untrained model in double precision, and batches."""
+    """What both sides train: an untrained model in double precision, and batches; and what the config describes."""
 
     name: str
+    described: Any
     built: Any
     batches: list
     micro_batches: int = 1
@@ -68,10 +60,11 @@ class Case:
     def read(cls, name):
         """From the config of that name."""
         path = ROOT / "configs" / f"{LONG_CONFIG if name == LONG else name}.yaml"
-        built = build(path, batch_size=RANKS * PART)
+        described = build(path, batch_size=RANKS * PART)
+        built = fresh(described)
         built.model.configure_model()
         built.model.double()
-        case = cls(name, built, [], *((2, 1.0) if name == LONG else ()))
+        case = cls(name, described, built, [], *((2, 1.0) if name == LONG else ()))
         steps = case.copy().model.critic_steps_at(0) if isinstance(built.model, AdversarialModule) else 1
         rounds = LONG_ROUNDS if name == LONG else ROUNDS
         loader = iter(built.data.train_dataloader())
@@ -248,138 +241,33 @@ def in_double(batch):
     return {key: value.double() if value.is_floating_point() else value for key, value in batch.items()}
 
 
-def note_failure(folder, name, who):
-    """Leave a traceback for the test of a case."""
-    with (folder / f"{name}.error").open("a") as file:
-        file.write(f"{who}:\n{traceback.format_exc()}\n")
+def on_one_process(case, folder):
+    """Readings of the draws of one process, as `assert_equals_one_process` takes them."""
+    state, _, guessed, _, idle = case.train(folder)
+    others = [case.train(folder, interleaved=True).state] if guessed else []
+    model = case.built.model
+    values = dict(model.named_parameters()) or dict(model.named_buffers())
+    start = {f"model/{key}": value for key, value in values.items()}
+    return {"start": start, "idle": sorted(idle), "readings": [state, *others]}
 
 
-def leave(folder, name, result):
-    """Write a result so that whoever waits for it never sees half of it."""
-    torch.save(result, folder / f"{name}.part")
-    os.replace(folder / f"{name}.part", folder / name)
-
-
-def play(rank, cases, folder, meeting):
-    """One rank of the pair."""
-    sharding.BLOCK_PARAMETERS = BLOCK
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(RANKS), NODE_RANK="0")
-    dist.init_process_group("gloo", f"file://{meeting}", timeout=TIMEOUT, rank=rank, world_size=RANKS)
-    for case in cases:
-        began = time.process_time()
-        try:
-            ddp = case.train(folder, rank, RANKS, strategy="ddp")
-            trainable = any(p.requires_grad for p in case.built.model.parameters())
-            sharded, wrong, refused = {}, {}, ""
-            try:
-                sharded, wrong = case.train_sharded(folder, rank)
-            except ValueError as error:
-                if trainable:
-                    raise
-                refused = str(error)
-        except BaseException:
-            note_failure(folder, case.name, f"rank {rank}")
-            os._exit(1)  # the other one must not wait for it
-        leave(
-            folder,
-            f"{case.name}.rank{rank}",
-            {
-                "ddp": ddp.state,
-                "first_draw": ddp.first_draw,
-                "trainable": trainable,
-                "parts": dict(zip(sharded, sharding.local(sharded.values()), strict=True)),
-                "split": [key for key, value in sharded.items() if isinstance(value, DTensor)],
-                "wrong": wrong,
-                "refused": refused,
-                "seconds": time.process_time() - began,
-            },
-        )
-    os._exit(0)
-
-
-def start_pair(cases, folder, attempt):
-    """Two forks that train the cases."""
-    context = multiprocessing.get_context("fork")
-    meeting = folder / f"meeting{attempt}"
-    pair = [context.Process(target=play, args=(rank, cases, folder, meeting)) for rank in range(RANKS)]
-    for process in pair:
-        process.start()
-    return pair
-
-
-def run(folder, names):
-    """All cases; a failing one does not keep the others from being trained."""
-    torch.set_num_threads(1)
-    cases, seconds = [], {}
-    for name in names:
-        began = time.process_time()
-        try:
-            cases.append(Case.read(name))
-        except Exception:
-            note_failure(folder, name, "reading the config")
-        seconds[name] = time.process_time() - began
-    pass_over_imports()
-    left, attempt = list(cases), 0
-    pair = start_pair(left, folder, attempt)
-    for case in cases:
-        began = time.process_time()
-        try:
-            state, _, guessed, _, idle = case.train(folder)
-            others = [case.train(folder, interleaved=True).state] if guessed else []
-            model = case.built.model
-            values = dict(model.named_parameters()) or dict(model.named_buffers())
-            start = {f"model/{key}": value for key, value in values.items()}
-            seconds[case.name] += time.process_time() - began
-            result = {"start": start, "idle": sorted(idle), "readings": [state, *others]}
-            leave(folder, f"{case.name}.one", {**result, "seconds": seconds[case.name]})
-        except Exception:
-            note_failure(folder, case.name, "one process")
-    while left:
-        for process in pair:
-            process.join()
-        done = [all((folder / f"{case.name}.rank{rank}").exists() for rank in range(RANKS)) for case in left]
-        left = left[done.index(False) + 1 :] if False in done else []
-        if left:
-            attempt += 1
-            pair = start_pair(left, folder, attempt)
-
-
-class Pair:
-    """The background process as the tests see it."""
-
-    def __init__(self, folder, names):
-        self.folder = folder
-        self.seconds = {}  # of a core, by case
-        self.log = (folder / "log").open("w+")
-        command = [sys.executable, "-m", "tests.models.pair", str(folder), *names]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=self.log, stderr=self.log, start_new_session=True
-        )
-
-    def results(self, name):
-        """What one process found (with one or two readings of its draws), and the two ranks; waits for them."""
-        paths = [self.folder / f"{name}.{part}" for part in ("one", "rank0", "rank1")]
-        error = self.folder / f"{name}.error"
-        while not all(path.exists() for path in paths):
-            try:
-                self.process.wait(0.1)
-            except subprocess.TimeoutExpired:
-                continue
-            break
-        assert not error.exists(), error.read_text()
-        assert all(path.exists() for path in paths), Path(self.log.name).read_text()[-3000:]
-        results = [torch.load(path, weights_only=True) for path in paths]
-        self.seconds[name] = sum(result["seconds"] for result in results)
-        return results
-
-    def close(self):
-        """Stop whatever still runs."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.log.close()
-
-
-if __name__ == "__main__":
-    run(Path(sys.argv[1]), sys.argv[2:])
+def on_a_rank(case, folder, rank):
+    """What a rank finds, plain and sharded."""
+    ddp = case.train(folder, rank, RANKS, strategy="ddp")
+    trainable = any(p.requires_grad for p in case.built.model.parameters())
+    shards, wrong, refused = {}, {}, ""
+    try:
+        shards, wrong = case.train_sharded(folder, rank)
+    except ValueError as error:
+        if trainable:
+            raise
+        refused = str(error)
+    return {
+        "ddp": ddp.state,
+        "first_draw": ddp.first_draw,
+        "trainable": trainable,
+        "parts": dict(zip(shards, sharding.local(shards.values()), strict=True)),
+        "split": [key for key, value in shards.items() if isinstance(value, DTensor)],
+        "wrong": wrong,
+        "refused": refused,
+    }
