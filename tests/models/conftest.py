@@ -1,4 +1,4 @@
-"""Starts the processes that try every config as soon as it is known which tests will ask for them.
+"""Starts the processes that try every config, and those of every launcher, as soon as it is known who asks for them.
 
 At the end it says which configs are dear: with a hundred of them the contract has five seconds of a core for each.
 """
@@ -8,17 +8,20 @@ import pytest
 pytest.register_assert_rewrite("tests.models.contract")
 
 from tests.models.background import Background  # noqa: E402
+from tests.models.launches import start_all, stop_all  # noqa: E402
 
 DEAR = 8.0  # seconds of a core, all processes together
 BACKGROUND = pytest.StashKey[Background]()
+LAUNCHES = pytest.StashKey[dict]()
 
 
-def asks(item):
-    return "background" in getattr(item, "fixturenames", ())
+def asks(item, what="background"):
+    return what in getattr(item, "fixturenames", ())
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=asks)  # the sort is stable: they come last, when the background has been at work for a while
+    # the sort is stable: those that wait for processes come last, when these have been at work for a while
+    items.sort(key=lambda item: 2 * asks(item) + asks(item, "launches"))
 
 
 @pytest.hookimpl
@@ -26,20 +29,30 @@ def pytest_collection_finish(session):
     wanted = {}
     for item in filter(asks, session.items):
         wanted.setdefault(item.callspec.params["name"], set()).update(item.get_closest_marker("tries").args)
-    if wanted and not session.config.option.collectonly:
+    if session.config.option.collectonly:
+        return
+    if wanted:
         folder = session.config._tmp_path_factory.mktemp("background")
         session.config.stash[BACKGROUND] = Background(folder, wanted)
+    if any(asks(item, "launches") for item in session.items):
+        session.config.stash[LAUNCHES] = start_all(session.config._tmp_path_factory.mktemp("launches"))
 
 
 def pytest_sessionfinish(session):
     background = session.config.stash.get(BACKGROUND, None)
     if background is not None:
         background.close()
+    stop_all(session.config.stash.get(LAUNCHES, {}))
 
 
 @pytest.fixture
 def background(request):
     return request.config.stash[BACKGROUND]
+
+
+@pytest.fixture
+def launches(request):
+    return request.config.stash[LAUNCHES]
 
 
 def pytest_terminal_summary(terminalreporter, config):

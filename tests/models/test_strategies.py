@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import socket
 import stat
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -23,68 +19,13 @@ from pl_genmodels.cli.errors import sentence_for
 from pl_genmodels.models.ranks import LOST_RANK, EqualEpochs
 from pl_genmodels.networks import DCGANDiscriminator, DCGANGenerator
 from tests.callbacks.test_fidelity import all_metrics
-from tests.conftest import ROOT
 from tests.models.harness import assert_same, snapshot, trainer
+from tests.models.launches import free_port
 from tests.models.strategy_worker import ROUNDS, ROWS, report, train
 from tests.models.test_likelihood import Gaussian
 from tests.small import BATCH, fit, gan, loader
 
-PATIENCE = 900  # seconds until a test gives up on processes that wait for ever; nothing is measured by it
-
 # ---- real processes
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return str(server.getsockname()[1])
-
-
-class Launch:
-    """Processes of one run, which share a folder for their results."""
-
-    def __init__(self, folder, role, prefixes, environments):
-        self.folder = folder / role
-        self.folder.mkdir()
-        common = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MASTER_PORT": free_port()}
-        command = ["-m", "tests.models.strategy_worker", role, str(self.folder)]
-        self.processes = []
-        for number, (prefix, own) in enumerate(zip(prefixes, environments, strict=True)):
-            with open(self.folder / f"err{number}", "w") as err:
-                arguments = [sys.executable, *prefix(common["MASTER_PORT"]), *command]
-                options = {"stdout": err, "stderr": err, "start_new_session": True}
-                self.processes.append(subprocess.Popen(arguments, cwd=ROOT, env={**common, **own}, **options))
-
-    def statuses(self):
-        """Exit statuses, once all have ended by themselves."""
-        return [process.wait(PATIENCE) for process in self.processes]
-
-    def said(self, number=0):
-        return (self.folder / f"err{number}").read_text()
-
-    def load(self, name):
-        return torch.load(self.folder / name, weights_only=True)
-
-
-@pytest.fixture(scope="module")
-def launches(tmp_path_factory):
-    """All runs of several processes at once, because most of their time is the start of Python."""
-    folder = tmp_path_factory.mktemp("strategies")
-    address = ["--master_addr", "127.0.0.1", "--master_port"]
-    torchrun = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1", *address]
-    on_node = [lambda port, node=node: [*torchrun, port, "--node_rank", node] for node in "01"]
-    task = {"SLURM_NTASKS": "3", "SLURM_NTASKS_PER_NODE": "3", "SLURM_NNODES": "1", "SLURM_NODEID": "0"}
-    job = {"SLURM_JOB_ID": "31", "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "127.0.0.1"}
-    runs = {
-        "nodes": Launch(folder, "nodes", on_node, [{}, {}]),
-        "unequal": Launch(folder, "tasks", [lambda port: []], [{**task, **job}]),
-        "script": Launch(folder, "script", [lambda port: []], [{}]),
-    }
-    yield runs
-    for run in runs.values():
-        for process in run.processes:
-            with contextlib.suppress(ProcessLookupError):  # with those that it started
-                os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
