@@ -11,6 +11,7 @@ from pl_genmodels.callbacks.past_discriminator import PastDiscriminator
 from pl_genmodels.callbacks.progress import GenerativeProgressBar, RunSummary
 from pl_genmodels.callbacks.resume import ExactResume
 from pl_genmodels.callbacks.sample_grid import ConditionGrid, SampleGrid
+from pl_genmodels.callbacks.stacked_coverage import StackedCoverage
 from pl_genmodels.callbacks.translation_grid import TranslationGrid
 from pl_genmodels.callbacks.translation_quality import TranslationQuality
 
@@ -30,6 +31,7 @@ __all__ = [
     "Reconstructions",
     "RunSummary",
     "SampleGrid",
+    "StackedCoverage",
     "TrainingCollapsedError",
     "TranslationGrid",
     "TranslationQuality",

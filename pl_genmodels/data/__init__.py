@@ -1,7 +1,7 @@
 """LightningDataModules: sets inside Python packages, points, sprites, standard sets, any folder of pictures, pairs."""
 
 from pl_genmodels.data.base import ImageData, rebuild
-from pl_genmodels.data.embedded import Digits, Faces, Patches, Photographs, Textures, TintedDigits
+from pl_genmodels.data.embedded import Digits, Faces, Patches, Photographs, StackedDigits, Textures, TintedDigits
 from pl_genmodels.data.factors import FactorData, FactorSet
 from pl_genmodels.data.folder import ImageFolder
 from pl_genmodels.data.large_sets import LSUN, CelebA
@@ -42,6 +42,7 @@ __all__ = [
     "RingToRing",
     "Spiral",
     "Sprites",
+    "StackedDigits",
     "SwissRoll",
     "TensorSet",
     "Textures",

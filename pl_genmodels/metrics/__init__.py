@@ -1,6 +1,6 @@
 """Measures of generated images, points and codes. Plain torch, no Lightning."""
 
-from pl_genmodels.metrics.coverage import mode_coverage, sliced_wasserstein, symmetric_kl, wasserstein
+from pl_genmodels.metrics.coverage import class_coverage, mode_coverage, sliced_wasserstein, symmetric_kl, wasserstein
 from pl_genmodels.metrics.digit_classifier import DigitClassifier, DigitReader
 from pl_genmodels.metrics.disentanglement import beta_vae_score, dci, disentanglement, factor_vae_score, mig, sap
 from pl_genmodels.metrics.features import FeatureExtractor, InceptionV3

@@ -48,6 +48,27 @@ def mode_coverage(samples: Tensor, centers: Tensor, sigma: float, radius: float 
     return {"modes": float((counts > 0).sum()), "high_quality": good.double().mean().item(), "kl": kl}
 
 
+def class_coverage(counts: Tensor) -> dict[str, float]:
+    """Classes found among samples, and how unevenly the samples are spread over them.
+
+    Reference: Metz et al., "Unrolled generative adversarial networks", 2017, section 3.3.2; Lin et al., "PacGAN", 2018,
+    section 4.2. Of N real samples the divergence is about (K - 1) / 2N, not 0.
+
+    Args:
+        counts: Samples of each class, (K,); in the data all are equally probable.
+
+    Returns:
+        `modes`, 1 to K; `kl`, the divergence in nats of the classes' shares from uniform, 0 to log K.
+
+    Raises:
+        ValueError: If there are no samples.
+    """
+    if counts.ndim != 1 or not counts.sum() > 0:
+        raise ValueError(f"counts: got shape {tuple(counts.shape)}, allowed are (K,) that are not all 0")
+    share = counts.double() / counts.sum()
+    return {"modes": float((share > 0).sum()), "kl": torch.xlogy(share, share * len(share)).sum().item()}
+
+
 def sliced_wasserstein(
     samples1: Tensor, samples2: Tensor, num_projections: int = 200, generator: torch.Generator | None = None
 ) -> float:

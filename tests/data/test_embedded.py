@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from pl_genmodels.data import Digits, Faces, Patches, Photographs, Textures, TintedDigits
+from pl_genmodels.data import Digits, Faces, Patches, Photographs, StackedDigits, Textures, TintedDigits
 from pl_genmodels.data.pictures import fit, resize, to_tensor
 
 SPLITS = ("train", "val", "test")
@@ -152,7 +152,27 @@ def test_a_missing_file_is_said_and_not_downloaded(tmp_path, monkeypatch):
         Faces().load("train")
 
 
+def test_stacked_digits_are_three_of_the_split_and_their_number():
+    data = StackedDigits(size=8, num_samples=2000)
+    assert data.image_shape == (3, 8, 8)
+    for split, number in zip(SPLITS, (2000, 200, 200), strict=True):
+        tensors, digits = data.load(split).tensors, Digits(8).load(split).tensors
+        known = {bytes(x.flatten().tolist()): y for x, y in zip(digits["image"], digits["label"].tolist(), strict=True)}
+        read = [known[bytes(x.tolist())] for x in tensors["image"].flatten(2).flatten(0, 1)]
+        assert tensors["image"].shape == (number, 3, 8, 8)
+        assert (torch.tensor(read).view(-1, 3) @ torch.tensor([100, 10, 1])).equal(tensors["label"])
+    labels = data.load("train").tensors["label"]
+    for place in (100, 10, 1):  # independent draws of ten equally probable digits
+        assert (labels // place % 10).bincount(minlength=10).float().sub(200).abs().max() < 70
+    assert len(labels.unique()) > 800
+    assert not labels.equal(StackedDigits(size=8, num_samples=2000, seed=1).load("train").tensors["label"])
+
+
 def test_what_is_wrong_is_said():
+    with pytest.raises(ValueError, match="size: got 9"):
+        StackedDigits(9)
+    with pytest.raises(ValueError, match="num_samples: got 0"):
+        StackedDigits(num_samples=0)
     with pytest.raises(ValueError, match="size: got 12, allowed are 8, 16, 32, 64"):
         Digits(12)
     with pytest.raises(ValueError, match="channels: got 2"):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from pl_genmodels.metrics import mode_coverage, sliced_wasserstein, symmetric_kl, wasserstein
+from pl_genmodels.metrics import class_coverage, mode_coverage, sliced_wasserstein, symmetric_kl, wasserstein
 
 SIGMA = 0.1
 ANGLES = torch.arange(8) * math.tau / 8
@@ -103,3 +103,16 @@ def test_what_no_distance_is_defined_for():
         symmetric_kl(torch.zeros(4, 3), torch.zeros(4, 2))
     with pytest.raises(ValueError, match="high: got 1 with low 1"):
         symmetric_kl(torch.zeros(4, 2), torch.zeros(4, 2), low=1, high=1)
+
+
+def test_classes_are_counted_and_their_spread_is_measured():
+    uneven = class_coverage(torch.tensor([1, 3, 0, 0]))
+    assert uneven["modes"] == 2
+    assert uneven["kl"] == pytest.approx(0.25 * math.log(1) + 0.75 * math.log(3))
+    assert class_coverage(torch.full((1000,), 26)) == {"modes": 1000, "kl": pytest.approx(0, abs=1e-12)}
+    assert class_coverage(torch.eye(1000)[7])["kl"] == pytest.approx(math.log(1000))
+    real = torch.randint(1000, (26_000,), generator=torch.Generator().manual_seed(0)).bincount(minlength=1000)
+    assert class_coverage(real) == {"modes": 1000, "kl": pytest.approx(999 / 52_000, rel=0.1)}
+    for counts in (torch.zeros(3), torch.ones(2, 2)):
+        with pytest.raises(ValueError, match="counts: got shape"):
+            class_coverage(counts)
