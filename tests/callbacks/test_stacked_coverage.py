@@ -61,7 +61,9 @@ def test_processes_share_the_work(monkeypatch):
 
 
 def test_what_has_no_three_digits(tmp_path):
-    with pytest.raises(ValueError, match=r"StackedCoverage: got data of shape \(1, 8, 8\), allowed are those of Stacked"):
+    with pytest.raises(
+        ValueError, match=r"StackedCoverage: got data of shape \(1, 8, 8\), allowed are those of Stacked"
+    ):
         fit(gan((1, 8, 8)), Digits(size=8, batch_size=16), tmp_path, callbacks=[StackedCoverage(Brightness())])
     with pytest.raises(ValueError, match="num_samples: got 0"):
         StackedCoverage(num_samples=0)
