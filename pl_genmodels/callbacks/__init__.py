@@ -1,11 +1,12 @@
 """Lightning callbacks: pictures, FID, averaged weights, exact resume, signs of collapse."""
 
+from pl_genmodels.callbacks.clusters import ClusterAccuracy
 from pl_genmodels.callbacks.collapse import CollapseMonitor, TrainingCollapsedError
 from pl_genmodels.callbacks.completions import Completions
 from pl_genmodels.callbacks.ema import GeneratorEMA
 from pl_genmodels.callbacks.fidelity import Fidelity
 from pl_genmodels.callbacks.last_checkpoint import LastCheckpoint
-from pl_genmodels.callbacks.latent_pictures import LatentManifold, LatentTraversals, Reconstructions
+from pl_genmodels.callbacks.latent_pictures import CodeTraversals, LatentManifold, LatentTraversals, Reconstructions
 from pl_genmodels.callbacks.mode_coverage import ModeCoverage
 from pl_genmodels.callbacks.past_discriminator import PastDiscriminator
 from pl_genmodels.callbacks.progress import GenerativeProgressBar, RunSummary
@@ -16,6 +17,8 @@ from pl_genmodels.callbacks.translation_grid import TranslationGrid
 from pl_genmodels.callbacks.translation_quality import TranslationQuality
 
 __all__ = [
+    "ClusterAccuracy",
+    "CodeTraversals",
     "CollapseMonitor",
     "Completions",
     "ConditionGrid",

@@ -13,6 +13,7 @@ from torch import Tensor
 from pl_genmodels.callbacks.fixed_images import fixed_images
 from pl_genmodels.callbacks.output import RunPictures, require_positive
 from pl_genmodels.callbacks.sample_grid import grid_picture
+from pl_genmodels.models.conditions import values_for
 from pl_genmodels.models.latent_grids import decoded, given_label, manifold, traversals
 from pl_genmodels.types import Batch
 
@@ -114,6 +115,52 @@ class LatentTraversals(LatentPictures):
         start = codes[0] if codes is not None else torch.zeros_like(module.draw_latents(1, seed=0)[0])
         latents = traversals(module, start, self.num_steps, self.num_dims, self.span, codes)
         return tiled(decoded(module, latents.flatten(0, 1), label), self.num_steps)
+
+
+class CodeTraversals(RunPictures):
+    """Saves what each code of a model does, as PNG in the run's `codes` folder and to every logger.
+
+    A row is one code: a categorical one through its categories, a number from -span to span (Chen et al. 2016, figure
+    2). The latent and all other codes stay as they are.
+
+    Args:
+        every_n_images: Interval in images seen; also at the start and at the end.
+        num_steps: Pictures in a row.
+        span: How far a number goes to each side; it is drawn from [-1, 1] in training.
+        seed: Of the latent and the other codes.
+
+    Raises:
+        ValueError: For counts below 1, a span that is not positive, and a model without codes.
+    """
+
+    key = "codes"
+
+    def __init__(self, every_n_images: int = 10_000, num_steps: int = 10, span: float = 2.0, seed: int = 0) -> None:
+        super().__init__(every_n_images)
+        require_positive(num_steps=num_steps)
+        if span <= 0:
+            raise ValueError(f"span: got {span}, allowed is more than 0")
+        self.num_steps, self.span, self.seed = num_steps, span, seed
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Refuse models without codes."""
+        if getattr(getattr(pl_module, "condition", None), "entry", None) != "code":
+            raise ValueError(f"CodeTraversals: got {type(pl_module).__name__}, allowed are models with codes")
+
+    def picture(self, trainer: Trainer, module: Any) -> Image.Image:
+        """Of the same latent every time."""
+        codes = module.condition
+        values = values_for(codes, None, 1, module.device, seed=self.seed).expand(codes.length, self.num_steps, -1)
+        values, steps = values.clone(), torch.arange(self.num_steps, device=module.device)
+        for place in range(codes.length):
+            number = place >= len(codes.categories)
+            values[place, :, place] = (
+                torch.linspace(-self.span, self.span, self.num_steps, device=module.device)
+                if number
+                else (steps % codes.categories[place]).to(values.dtype)
+            )
+        latent = module.draw_latents(1, seed=self.seed).expand(codes.length * self.num_steps, -1)
+        return tiled(module.decode(latent, code=values.flatten(0, 1)), self.num_steps)
 
 
 class LatentManifold(LatentTraversals):

@@ -40,7 +40,7 @@ def chosen_measures(
         allowed = "allowed is 1 or more" if takes else f"but a {type(model).__name__} has no bound to sample"
         raise ValueError(f"num_importance_samples: got {num_importance_samples}, {allowed}")
     name = type(model).__name__
-    encodes, labelled = hasattr(model, "encode"), data.num_classes is not None
+    encodes, labelled = encoder_of(model) is not None, data.num_classes is not None
     possible = {
         "likelihood": (_likelihood_of(model) is not None, f"a {name} has no likelihood"),
         "probe": (encodes and labelled, f"{name} has no encoder" if not encodes else "the data have no labels"),
@@ -56,6 +56,11 @@ def chosen_measures(
         if measure in possible and not possible[measure][0]:
             raise ValueError(f"metrics: got {measure!r}, but {possible[measure][1]}")
     return [measure for measure in metrics if measure in MEASURES]
+
+
+def encoder_of(model: Any) -> Any:
+    """What turns images into codes: `encode`, or `represent` where codes are read off images but make none."""
+    return getattr(model, "encode", None) or getattr(model, "represent", None)
 
 
 def _likelihood_of(model: Any) -> Any:
@@ -122,17 +127,17 @@ def codes_of(model: Any, data: ImageData, loader: Iterable[Any]) -> tuple[Tensor
     """Codes of images, and what else the batches say of them.
 
     Args:
-        model: With `encode`.
+        model: With `encode` or `represent`.
         data: That makes batches into what the model reads.
         loader: Of batches as the data module's loaders give them.
 
     Returns:
         Codes, float32 (N, latent_dim), and entries such as `label` and `factors`, each (N, ...), on the CPU.
     """
-    codes, others = [], []
+    codes, others, encode = [], [], encoder_of(model)
     with undisturbed(model.device, 0):
         for batch in model_batches(model, data, loader):
-            codes.append(model.encode(batch["image"], **given_label(model.encode, model, batch)).float().cpu())
+            codes.append(encode(batch["image"], **given_label(encode, model, batch)).float().cpu())
             others.append({key: batch[key].cpu() for key in ("label", "factors") if key in batch})
     return torch.cat(codes), {key: torch.cat([part[key] for part in others]) for key in others[0]}
 
@@ -181,7 +186,7 @@ def disentanglement(model: Any, data: FactorData, seed: int) -> dict[str, float]
     with undisturbed(model.device, seed):
         for part in tqdm(indices.split(data.batch_size), delay=2, leave=False, disable=None):
             images = to_float(data.images_of(part)).to(model.device)
-            codes.append(model.encode(images).float().cpu())
+            codes.append(encoder_of(model)(images).float().cpu())
     categorical = [data.factor_names.index(name) for name in data.categorical]
     found = scores(torch.cat(codes), factors, categorical=categorical, seed=seed)
     return {f"{name}-factors{len(indices)}": value for name, value in found.items()}

@@ -192,7 +192,7 @@ def require_encoder(model: Any, verb: str) -> None:
     Raises:
         ValueError: For a model without `encode`.
     """
-    if hasattr(model, "encode"):
+    if hasattr(model, "encode") or (verb == "encode" and hasattr(model, "represent")):
         return
     able = ["translate"] if hasattr(model, "translate") else ["sample"]
     able += ["interpolate"] if hasattr(model, "draw_latents") and hasattr(model, "decode") else []

@@ -55,11 +55,15 @@ class ToldGenerator(LatentGAN):
         Raises:
             ValueError: If the condition is missing, or the run's first batch has values that there are not.
         """
-        named = super().read_batch(batch)
+        named = self.plain_batch(batch)
         required(self.condition, named, type(self).__name__)
         if self.images_seen == 0:
             check_first(self.condition, named, len(named["image"]))
         return named
+
+    def plain_batch(self, batch: Any) -> Batch:
+        """A batch by name, with a condition or without."""
+        return super().read_batch(batch)
 
     def draw(self, batch: Batch) -> Batch:
         """Add latents, and the vectors of the conditions."""

@@ -1,6 +1,8 @@
 """Generators, discriminators, encoders and decoders, and the abstract types that own ones subclass: plain torch."""
 
+from pl_genmodels.networks.acgan import ACGANDiscriminator, ACGANGenerator
 from pl_genmodels.networks.autoencoders import AutoencoderDiscriminator
+from pl_genmodels.networks.auxiliary import AuxiliaryDiscriminator
 from pl_genmodels.networks.base import (
     Decoder,
     Discriminator,
@@ -34,6 +36,7 @@ from pl_genmodels.networks.coupled_autoencoders import (
 )
 from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from pl_genmodels.networks.gated_pixel_cnn import GatedPixelCNNNetwork
+from pl_genmodels.networks.infogan import InfoGANDiscriminator, InfoGANGenerator
 from pl_genmodels.networks.made import MADENetwork, NADENetwork, VectorNetwork
 from pl_genmodels.networks.mirza import TwoWayDiscriminator, TwoWayGenerator
 from pl_genmodels.networks.mlp import (
@@ -61,7 +64,10 @@ from pl_genmodels.networks.wrapped import (
 )
 
 __all__ = [
+    "ACGANDiscriminator",
+    "ACGANGenerator",
     "AutoencoderDiscriminator",
+    "AuxiliaryDiscriminator",
     "BEGANDecoder",
     "BEGANEncoder",
     "ClassDiscriminator",
@@ -91,6 +97,8 @@ __all__ = [
     "GatedPixelCNNNetwork",
     "Generator",
     "InstanceNormDiscriminator",
+    "InfoGANDiscriminator",
+    "InfoGANGenerator",
     "MADENetwork",
     "MLPClassifier",
     "MLPDecoder",

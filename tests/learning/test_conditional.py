@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import pytest
@@ -12,14 +13,21 @@ from torch import nn
 from pl_genmodels.data import Digits
 from pl_genmodels.layers import Labels
 from pl_genmodels.metrics import DigitClassifier
+from pl_genmodels.metrics.clustering import confusion, matched_accuracy
+from pl_genmodels.models.conditional_gan.acgan import ACGAN
 from pl_genmodels.models.conditional_gan.cgan import CGAN
+from pl_genmodels.models.conditional_gan.infogan import InfoGAN
 from pl_genmodels.models.optimizers import GANAdam
-from pl_genmodels.networks import ConcatGenerator, ConditionalDiscriminator, MLPGenerator
-from tests.learning.bench import Check, Stream, assert_learns, fit, near, passed
+from pl_genmodels.networks import ConcatGenerator, ConditionalDiscriminator, MLPGenerator, UniformPrior
+from tests.learning.bench import Check, Stream, assert_learns, fit, near, passed, real_digits
 
 pytestmark = pytest.mark.learning
 
-LAST = {"cgan": (0.987, 0.119, (0.9917, -0.4990, -0.4925, -0.1243))}  # measured last, in the order of the checks
+LAST = {
+    "acgan": (0.0, 0.0),
+    "infogan": (0.0, 0.0, 0.0),
+    "cgan": (0.987, 0.119, (0.9917, -0.4990, -0.4925, -0.1243)),
+}  # measured last, in the order of the checks
 NETWORKS = {"generator": partial(ConcatGenerator, generator=partial(MLPGenerator, batch_norm=True))}
 
 
@@ -42,6 +50,33 @@ def told(make, updates, last):
     return [
         Check("label as asked", right, 0.9, 1, last[0]),
         Check("deviation within a label", spread, 0.06, 1, last[1]),
+    ]
+
+
+# ---- infogan
+
+
+def information(weight, updates, seed=0):
+    """The bound on the information of the category, the smaller correlation of a number and its reading, the model."""
+    networks = {**NETWORKS, "prior": UniformPrior()}
+    weights = {"categorical_weight": weight, "continuous_weight": weight}
+    model = trained(partial(InfoGAN, **networks, **weights), updates, seed)
+    code = model.codes.draw(4000, torch.Generator().manual_seed(0), model.device)
+    found = model.represent(model.sample(4000, code=code, seed=1))
+    log_q = found[:, :10].clamp(min=1e-30).log()[torch.arange(4000), code[:, 0].long()]
+    pairs = [torch.stack([code[:, place], found[:, 9 + place]]) for place in (1, 2)]
+    correlation = min(torch.corrcoef(pair)[0, 1].item() for pair in pairs)
+    return log_q.mean().item() + math.log(10), correlation, model
+
+
+def infogan():
+    bound, correlation, model = information(1.0, 2300)
+    images, labels = real_digits(16)
+    counts = confusion(model.cluster(images / 127.5 - 1), labels, 10, 10)
+    return [
+        Check("bound on the information", bound, 2.1, math.log(10), LAST["infogan"][0]),
+        Check("correlation of continuous codes", correlation, 0.9, 1, LAST["infogan"][1]),
+        Check("clusters in their classes", matched_accuracy(counts), 0.5, 1, LAST["infogan"][2]),
     ]
 
 
@@ -103,6 +138,8 @@ class Shuffled(CGAN):
 
 
 ROWS = {
+    "acgan": [lambda: told(partial(ACGAN, **NETWORKS), 2000, LAST["acgan"])],
+    "infogan": [infogan],
     "cgan": [conditional_optimum, lambda: told(partial(CGAN, **NETWORKS), 2000, LAST["cgan"])],
 }
 
@@ -117,3 +154,23 @@ def test_labels_that_the_discriminator_cannot_trust_are_not_learnt():
     print(f"label as asked, shuffled in D: {right:.3f}")
     assert right <= 0.3
     assert not passed(conditional_optimum(Shuffled))
+
+
+class NotNamed(ACGAN):
+    """The generator is not asked to be of the class."""
+
+    def generator_terms(self, batch, generated):
+        return {"adversarial": super().generator_terms(batch, generated)["adversarial"]}
+
+
+def test_a_generator_that_need_not_be_of_the_class_is_not():
+    right, _ = agreement(trained(partial(NotNamed, **NETWORKS), 800))
+    print(f"label as asked, without the class in G: {right:.3f}")
+    assert right <= 0.3
+
+
+def test_codes_without_weight_say_nothing():
+    bound, correlation, _ = information(0.0, 300)
+    print(f"bound {bound:.3f}, correlation {correlation:.3f}")
+    assert bound < 0.1
+    assert abs(correlation) < 0.5

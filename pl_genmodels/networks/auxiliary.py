@@ -1,0 +1,51 @@
+"""A discriminator that says more of a sample than whether it is real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from pl_genmodels.networks.base import Discriminator
+from pl_genmodels.networks.conditional import num_features
+from pl_genmodels.networks.mlp import MLPDiscriminator
+from pl_genmodels.specs import Recorded
+from pl_genmodels.types import ImageShape
+
+
+class AuxiliaryDiscriminator(Recorded, nn.Module):
+    """A discriminator with a second head on its last features: of a class, or of the code a sample was made from.
+
+    Args:
+        image_shape: Shape of one sample.
+        num_outputs: Of the second head, linear at the end; a model supplies it.
+        discriminator: Called with the image shape; one that gives features.
+        hidden_dim: Units of a hidden layer of the second head, with batch normalisation and LeakyReLU, as InfoGAN has
+            it; 0 for none.
+
+    Raises:
+        ValueError: For a discriminator that does not give its features.
+    """
+
+    supplied = ("image_shape", "num_outputs")
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_outputs: int,
+        discriminator: Callable[[tuple[int, ...]], Discriminator] = MLPDiscriminator,
+        hidden_dim: int = 0,
+    ) -> None:
+        super().__init__()
+        self.image_shape, self.num_outputs = tuple(image_shape), num_outputs
+        self.judge = discriminator(self.image_shape)
+        width = num_features(self.judge)
+        layers: list[nn.Module] = []
+        if hidden_dim:
+            layers += [nn.Linear(width, hidden_dim), nn.BatchNorm1d(hidden_dim), nn.LeakyReLU(0.1)]
+        self.head = nn.Sequential(*layers, nn.Linear(hidden_dim or width, num_outputs))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and the second head's outputs, (B, *image_shape) to (B,) and (B, num_outputs)."""
+        logits, features = self.judge(image, with_features=True)
+        return logits, self.head(features[-1].flatten(1))
