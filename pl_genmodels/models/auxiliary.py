@@ -57,9 +57,7 @@ class AuxiliaryGAN(ToldGenerator):
         real, fake = self.augment(batch["image"]), self.augment(generated["image"])
         (on_real, _), (on_fake, said) = self.say(real), self.say(fake)
         terms = {"adversarial": self.loss.discriminator(on_real, on_fake), **self.found_terms(said, batch)}
-        for penalty in self.penalties:
-            terms[penalty.name] = penalty(self.discriminator.judge, real, fake)
-        return terms
+        return {**terms, **self.penalty_terms(real, fake, self.discriminator.judge)}
 
     def generator_terms(self, batch: Batch, generated: Batch) -> Terms:
         """To be taken for real, and for what was asked."""

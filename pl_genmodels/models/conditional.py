@@ -181,10 +181,8 @@ class ConditionalGAN(ToldGenerator):
         real, fake = self.augment(batch["image"]), self.augment(generated["image"])
         condition = batch["condition"]
         judged = self.judge_pairs(real, condition), self.judge_pairs(fake, generated["condition"])
-        terms = {"adversarial": self.loss.discriminator(*judged)}
-        for penalty in self.penalties:
-            terms[penalty.name] = penalty(Conditioned(self.discriminator, condition), real, fake)
-        return terms
+        told = Conditioned(self.discriminator, condition)
+        return {"adversarial": self.loss.discriminator(*judged), **self.penalty_terms(real, fake, told)}
 
     def generator_terms(self, batch: Batch, generated: Batch) -> Terms:
         """The discriminator is held still; its answers on real samples are constants."""

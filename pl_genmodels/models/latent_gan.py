@@ -161,9 +161,10 @@ class LatentGAN(LatentGenerator):
         adversarial = self.loss.discriminator(self.judge(real), self.judge(fake))
         return {"adversarial": adversarial, **self.penalty_terms(real, fake)}
 
-    def penalty_terms(self, real: Tensor, fake: Tensor) -> Terms:
-        """Each penalty at samples as the discriminator sees them."""
-        return {penalty.name: penalty(self.discriminator, real, fake) for penalty in self.penalties}
+    def penalty_terms(self, real: Tensor, fake: Tensor, critic: nn.Module | None = None) -> Terms:
+        """Each penalty at samples as the discriminator, or the part of it that judges, sees them."""
+        judge = self.discriminator if critic is None else critic
+        return {penalty.name: penalty(judge, real, fake) for penalty in self.penalties}
 
     def generator_terms(self, batch: Batch, generated: Batch) -> Terms:
         """The discriminator is held still; its answers on real samples are constants."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from pl_genmodels.networks.base import Discriminator
-from pl_genmodels.networks.conditional import num_features
 from pl_genmodels.networks.mlp import MLPDiscriminator
+from pl_genmodels.networks.wrapped import num_features
 from pl_genmodels.specs import Recorded
 from pl_genmodels.types import ImageShape
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pl_genmodels.layers.conditioning import ConditionalBatchNorm, EmbeddingMaps, Projection, concatenated
 from pl_genmodels.networks.base import Discriminator, Generator, require_picture
 from pl_genmodels.networks.mlp import MLPDiscriminator, MLPGenerator
+from pl_genmodels.networks.wrapped import num_features
 from pl_genmodels.specs import Recorded
 from pl_genmodels.types import ImageShape
 
@@ -218,21 +219,3 @@ class ProjectionDiscriminator(ConditionalDiscriminator):
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:  # noqa: D102
         logits, features = self.judge(image, with_features=True)
         return logits + self.projection(features[-1].flatten(1), condition)
-
-
-def num_features(judge: Discriminator) -> int:
-    """Number of values after a discriminator's last hidden layer.
-
-    Raises:
-        ValueError: If it does not give them.
-    """
-    if not judge.gives_features:
-        raise ValueError(
-            f"discriminator: got {type(judge).__name__}, which does not give its features; allowed are those that do, "
-            "such as MLPDiscriminator and DCGANDiscriminator"
-        )
-    training = judge.training
-    with torch.no_grad():
-        _, features = judge.eval()(torch.zeros(1, *judge.image_shape), with_features=True)
-    judge.train(training)
-    return features[-1].numel()
