@@ -60,7 +60,7 @@ from tests.learning.test_objectives import (
     fgan_bounds,
     gogan_stages,
 )
-from tests.learning.test_tricks import noisy_optima, similarity_counts, unrolled_dirac
+from tests.learning.test_tricks import hacked_ring, noisy_optima, similarity_counts, unrolled_dirac
 
 pytestmark = pytest.mark.learning
 
@@ -219,6 +219,12 @@ BREAKAGES = {
     "began-balance-flipped": (began_balance, Balance, "update", flipped),
     "gogan-no-stages": (gogan_stages, GoGAN, "stage", property(stage_never_kept)),
     "minibatch_discrimination-counts-itself": (similarity_counts, BatchSimilarity, "forward", counting_itself),
+    "ganhacks-sign-of-generator": (
+        partial(hacked_ring, seeds=(0,), updates=500),
+        NonSaturating,
+        "generator",
+        sign_of_generator,
+    ),
     "noisy_labels-without-flips": (noisy_optima, LabelNoise, "_draw", without_flips),
     "unrolled_gan-detached": (unrolled_dirac, unrolled_gan, "Lookahead", FirstOrder),
     "unrolled_gan-not-ahead": (unrolled_dirac, UnrolledGAN, "_gradients", lambda self, *given: {}),

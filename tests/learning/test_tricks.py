@@ -90,12 +90,12 @@ HACKED = {
 }
 
 
-def hacked_ring(last):
-    return every((0, 1), lambda seed: ring8(partial(GANHacks, **HACKED), last=last[seed], seed=seed))
+def hacked_ring(last=((0.694, 0.0075, 1500), (0.626, 0.0489, 1500)), seeds=(0, 1), **options):
+    return every(seeds, lambda seed: ring8(partial(GANHacks, **HACKED), last=last[seed], seed=seed, **options))
 
 
 ROWS = {
-    "ganhacks": [partial(hacked_ring, [(0.694, 0.0075, 1500), (0.626, 0.0489, 1500)])],
+    "ganhacks": [hacked_ring],
     "minibatch_discrimination": [
         similarity_counts,
         partial(ring, partial(MinibatchDiscrimination, **COMPARING), [(0.623, 0.0470, 500), (0.621, 0.0270, 1000)]),

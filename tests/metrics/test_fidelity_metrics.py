@@ -102,6 +102,8 @@ def test_am_score_is_of_certainty_and_of_the_shares_of_the_classes():
     divergence = float((shares * np.log(shares / 0.5)).sum())
     assert measure(["ams"], uneven, one_hot([0, 1]))["ams"] == pytest.approx(divergence)
     assert measure(["ams"], uneven, doubt)["ams"] == pytest.approx(np.log(2) + divergence)
+    thirds = float((shares * np.log(shares / np.array([1 / 3, 2 / 3]))).sum())
+    assert measure(["ams"], uneven, one_hot([0, 1, 1]))["ams"] == pytest.approx(thirds)
     even = one_hot([0, 1, 2, 3])
     assert measure(["ams"], even[:1], even)["ams"] == pytest.approx(np.log(4)), "of real from generated shares"
 
