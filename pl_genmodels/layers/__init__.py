@@ -13,7 +13,7 @@ from pl_genmodels.layers.conditioning import (
     concatenated,
 )
 from pl_genmodels.layers.corruption import Corruption, GaussianCorruption, MaskingCorruption
-from pl_genmodels.layers.iaf import InverseAutoregressiveStep
+from pl_genmodels.layers.iaf import ConvInverseAutoregressiveStep, InverseAutoregressiveStep
 from pl_genmodels.layers.image_pool import ImagePool, RankLocal
 from pl_genmodels.layers.masked import MaskedLinear, spread_degrees
 from pl_genmodels.layers.masked_conv import MaskedConv2d, MaskedConvCache
@@ -50,6 +50,7 @@ __all__ = [
     "Condition",
     "ConditionalBatchNorm",
     "Conditioned",
+    "ConvInverseAutoregressiveStep",
     "Corruption",
     "DiffAugment",
     "EmbeddingMaps",

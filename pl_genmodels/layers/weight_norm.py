@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pl_genmodels.layers.masked_conv import MaskedConv2d
 
 SHIFTS = ("down", "down_right")
 MIN_VARIANCE = 1e-10  # of what a layer gives for the data it starts from
@@ -21,25 +24,39 @@ class WeightNormalized(nn.Module, ABC):
     Args:
         shape: Of the weight.
         output_dim: Which dimension of the weight counts what the layer gives.
-        init_scale: Standard deviation of what it gives for the data that it starts from.
+        init_scale: Standard deviation of what it gives for the data that it starts from; None for a layer that starts
+            as it is.
+        mask: Of the weight, like it, ones and zeros; where there is one.
     """
 
-    def __init__(self, shape: tuple[int, ...], output_dim: int = 0, init_scale: float = 1.0) -> None:
+    mask: Tensor | None
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        output_dim: int = 0,
+        init_scale: float | None = 1.0,
+        mask: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.output_dim, self.init_scale = output_dim, init_scale
+        self.register_buffer("mask", mask, persistent=False)
         self.direction = nn.Parameter(0.05 * torch.randn(shape))
         self.gain = nn.Parameter(self._norm().detach().flatten())
         self.bias = nn.Parameter(torch.zeros(shape[output_dim]))
 
     def _norm(self) -> Tensor:
         dims = [dim for dim in range(self.direction.ndim) if dim != self.output_dim]
-        return torch.linalg.vector_norm(self.direction, dim=dims, keepdim=True)
+        return torch.linalg.vector_norm(self._direction(), dim=dims, keepdim=True)
+
+    def _direction(self) -> Tensor:
+        return self.direction if self.mask is None else self.direction * self.mask
 
     def weight(self) -> Tensor:
         """The weight, of the shape that was given."""
         norm = self._norm()
         # in one layout however it is stored, since dropout between the layers follows the layout of their outputs
-        return (self.direction * (self.gain.view(norm.shape) / norm)).contiguous()
+        return (self._direction() * (self.gain.view(norm.shape) / norm)).contiguous()
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
@@ -77,6 +94,78 @@ class PointwiseConv(WeightNormalized):
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W)."""
         return F.conv2d(features, self.weight(), self.bias)
+
+
+class NormalizedConv(WeightNormalized):
+    """Convolution whose window has the pixel in its middle.
+
+    Args:
+        in_channels: Width before.
+        out_channels: Width after.
+        kernel_size: Side of the window, odd.
+        stride: 1 or 2.
+        init_scale: See `WeightNormalized`.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, init_scale: float | None = 1.0
+    ) -> None:
+        super().__init__((out_channels, in_channels, kernel_size, kernel_size), init_scale=init_scale)
+        self.stride, self.padding = stride, kernel_size // 2
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride), rounded up."""
+        return F.conv2d(features, self.weight(), self.bias, self.stride, self.padding)
+
+
+class NormalizedDeconv(WeightNormalized):
+    """The transpose of a `NormalizedConv` of stride 2.
+
+    Args:
+        in_channels: Width before.
+        out_channels: Width after.
+        kernel_size: Side of the window, odd.
+        init_scale: See `WeightNormalized`.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, init_scale: float | None = 1.0) -> None:
+        super().__init__((in_channels, out_channels, kernel_size, kernel_size), 1, init_scale)
+        self.padding = kernel_size // 2
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, 2 H, 2 W)."""
+        return F.conv_transpose2d(features, self.weight(), self.bias, 2, self.padding, output_padding=1)
+
+
+class NormalizedMaskedConv(WeightNormalized):
+    """`MaskedConv2d` with a normalised weight, whose norm is that of what the mask leaves.
+
+    Args:
+        in_channels: See `MaskedConv2d`, as all others.
+        out_channels: Width after.
+        kernel_size: Odd side of the window before half of it was masked.
+        kind: `A` or `B`.
+        colours: Groups of features in their order.
+        init_scale: See `WeightNormalized`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        kind: str,
+        colours: int,
+        init_scale: float | None = 1.0,
+    ) -> None:
+        mask = MaskedConv2d(in_channels, out_channels, kernel_size, kind, colours).mask
+        super().__init__(tuple(mask.shape), init_scale=init_scale, mask=mask)
+        self.reach = kernel_size // 2
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H, W)."""
+        above = F.pad(features, (self.reach, self.reach, self.reach, 0))
+        return F.conv2d(above, self.weight(), self.bias)
 
 
 class ShiftedConv(WeightNormalized):
@@ -169,13 +258,13 @@ def start_from_data(
         wide = given.double()
         centre = mean(wide.mean(dims))
         centred = wide - centre.view(-1, *[1] * (given.ndim - 2))
-        scale = layer.init_scale * (mean(centred.square().mean(dims)) + MIN_VARIANCE).rsqrt()
+        scale = cast(float, layer.init_scale) * (mean(centred.square().mean(dims)) + MIN_VARIANCE).rsqrt()
         found[f"{name}.gain"] = (layer.gain * scale).to(layer.gain.dtype)
         found[f"{name}.bias"] = ((layer.bias - centre) * scale).to(layer.bias.dtype)
         return (centred * scale.view(-1, *[1] * (given.ndim - 2))).to(given.dtype)
 
     for name, layer in network.named_modules():
-        if isinstance(layer, WeightNormalized):
+        if isinstance(layer, WeightNormalized) and layer.init_scale is not None:
             hooks.append(layer.register_forward_hook(lambda layer, _, given, name=name: look(name, layer, given)))
     try:
         run()

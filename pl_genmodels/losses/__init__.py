@@ -30,7 +30,7 @@ from pl_genmodels.losses.kernels import (
     squared_mmd,
 )
 from pl_genmodels.losses.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, PixelLikelihood
-from pl_genmodels.losses.logistic_mixture import DiscretizedLogisticMixture
+from pl_genmodels.losses.logistic_mixture import DiscretizedLogistic, DiscretizedLogisticMixture
 from pl_genmodels.losses.objectives import (
     Capacity,
     EvidenceLowerBound,
@@ -64,6 +64,7 @@ __all__ = [
     "Categorical",
     "Constraint",
     "CrossEntropy",
+    "DiscretizedLogistic",
     "DiscretizedLogisticMixture",
     "Divergence",
     "EnergyMargin",

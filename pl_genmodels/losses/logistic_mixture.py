@@ -1,10 +1,10 @@
-"""The discretised mixture of logistics of PixelCNN++, with coupled channels."""
+"""Discretised logistics: one for each value, and the mixture of PixelCNN++ with coupled channels."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from pl_genmodels.losses.likelihoods import LevelLikelihood
 
@@ -55,12 +55,7 @@ class DiscretizedLogisticMixture(LevelLikelihood):
         logits, means, log_scales, weights = self._split(parameters, image.shape[1])
         value = self.quantize(image).to(parameters.dtype)[:, :, None]  # (B, C, 1, ...)
         means = torch.stack(self._coupled(means, weights, value), 1)
-        half, inverse = 1 / (self.levels - 1), torch.exp(-log_scales)
-        upper, lower = (value - means + half) * inverse, (value - means - half) * inverse
-        # masses of the values up to the bin's upper end, and from its lower end on
-        below, above = F.logsigmoid(upper), F.logsigmoid(-lower)
-        inside = below + above + torch.log(-torch.expm1(-2 * half * inverse))
-        log_mass = torch.where(value > 1 - half, above, torch.where(value < half - 1, below, inside))
+        log_mass = log_mass_of_level(value, means, log_scales, self.levels)
         joint = log_mass.sum(1) + logits.log_softmax(1)  # (B, K, ...)
         return joint.logsumexp(1).flatten(1).sum(1)
 
@@ -110,6 +105,57 @@ class DiscretizedLogisticMixture(LevelLikelihood):
         """Means given the true earlier channels, (B, K, ...) of each channel."""
         values = list(value.unbind(1))
         return [mean + _sum_of_earlier(channel, weights, values) for channel, mean in enumerate(means.unbind(1))]
+
+
+class DiscretizedLogistic(LevelLikelihood):
+    r"""Each value is a rounded draw from a logistic around the decoder's mean; one scale for all values is learned.
+
+    $p(x) = \sigma((x + h - m)/s) - \sigma((x - h - m)/s)$ with h half a step between levels, for the lowest and the
+    highest level all beyond too, as for CIFAR-10 in Kingma et al. 2016.
+
+    Args:
+        levels: How many evenly spaced values there are.
+        log_scale: Logarithm of s at the start.
+    """
+
+    def __init__(self, levels: int = 256, log_scale: float = 0.0) -> None:
+        super().__init__(levels)
+        self.log_scale = nn.Parameter(torch.tensor(float(log_scale)))
+
+    def log_prob(self, parameters: Tensor, image: Tensor) -> Tensor:  # noqa: D102
+        value = self.quantize(image).to(parameters.dtype)
+        log_scale = self._log_scale(parameters)
+        return log_mass_of_level(value, self.mean(parameters), log_scale, self.levels).flatten(1).sum(1)
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        """The decoder's, cut to half a step from the data's edges."""
+        edge = 1 - 1 / (self.levels - 1)
+        return parameters.clamp(-edge, edge)
+
+    def draw(self, parameters: Tensor, uniform: Tensor) -> Tensor:
+        """By inverting the logistic's distribution function."""
+        noise = uniform.to(parameters.dtype).logit()  # infinite at the edges, which is cut below
+        return self.quantize((self.mean(parameters) + self._log_scale(parameters).exp() * noise).clamp(-1, 1))
+
+    def _log_scale(self, parameters: Tensor) -> Tensor:
+        return self.log_scale.to(parameters.dtype).clamp(MIN_LOG_SCALE, MAX_LOG_SCALE)
+
+
+def log_mass_of_level(value: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
+    """Log-probability of values that are rounded draws from logistics, of any shapes that broadcast.
+
+    Args:
+        value: One of the evenly spaced levels in [-1, 1].
+        mean: Of the logistic.
+        log_scale: Logarithm of its scale.
+        levels: How many there are.
+    """
+    half, inverse = 1 / (levels - 1), torch.exp(-log_scale)
+    upper, lower = (value - mean + half) * inverse, (value - mean - half) * inverse
+    # masses of the values up to the bin's upper end, and from its lower end on
+    below, above = F.logsigmoid(upper), F.logsigmoid(-lower)
+    inside = below + above + torch.log(-torch.expm1(-2 * half * inverse))
+    return torch.where(value > 1 - half, above, torch.where(value < half - 1, below, inside))
 
 
 def _sum_of_earlier(channel: int, weights: Tensor, values: list[Tensor]) -> Tensor | float:

@@ -37,6 +37,7 @@ from pl_genmodels.networks.coupled_autoencoders import (
 from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from pl_genmodels.networks.gated_pixel_cnn import GatedPixelCNNNetwork
 from pl_genmodels.networks.infogan import InfoGANDiscriminator, InfoGANGenerator
+from pl_genmodels.networks.ladder import LadderNetwork
 from pl_genmodels.networks.made import MADENetwork, NADENetwork, VectorNetwork
 from pl_genmodels.networks.mirza import TwoWayDiscriminator, TwoWayGenerator
 from pl_genmodels.networks.mlp import (
@@ -99,6 +100,7 @@ __all__ = [
     "InfoGANDiscriminator",
     "InfoGANGenerator",
     "InstanceNormDiscriminator",
+    "LadderNetwork",
     "MADENetwork",
     "MLPClassifier",
     "MLPDecoder",

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from pl_genmodels.losses import DiscretizedLogisticMixture
+from pl_genmodels.losses import DiscretizedLogistic, DiscretizedLogisticMixture
 
 LEVELS = torch.arange(256) / 127.5 - 1
 
@@ -149,3 +149,39 @@ def test_parameters_of_other_channels_are_refused():
         ValueError, match="parameters: got 30 a pixel, allowed for 3 channels and 10 components are 100"
     ):
         likelihood.log_prob(torch.zeros(1, 30, 2, 2), torch.zeros(1, 3, 2, 2))
+
+
+# ---- one logistic for each value
+
+
+def test_a_logistic_for_each_value_is_a_mixture_of_one():
+    single, mixture = DiscretizedLogistic(5, log_scale=-1.3).double(), DiscretizedLogisticMixture(1, levels=5)
+    mean = torch.rand(4, 3, 2, 2, dtype=torch.float64) - 0.5
+    image = torch.randint(5, mean.shape) / 2.0 - 1
+    nothing = torch.zeros_like(mean)
+    wanted = sum(
+        mixture.log_prob(torch.cat([nothing[:, :1], mean[:, c : c + 1], nothing[:, :1] - 1.3], 1), image[:, c : c + 1])
+        for c in range(3)
+    )
+    assert torch.allclose(single.log_prob(mean, image), wanted)
+    (gradient,) = torch.autograd.grad(single.log_prob(mean, image).sum(), single.log_scale)
+    assert gradient != 0
+
+
+@pytest.mark.parametrize("log_scale", [-9.0, -3.0, 0.0, 4.0])
+@pytest.mark.parametrize("mean", [-3.0, 0.1, 1.0])
+def test_probabilities_of_all_values_around_one_mean_sum_to_one(mean, log_scale):
+    likelihood, image = DiscretizedLogistic(log_scale=log_scale), LEVELS.view(-1, 1, 1, 1)
+    assert torch.isfinite(likelihood.log_prob(torch.full((256, 1, 1, 1), mean), image)).all()
+    means = torch.full((256, 1, 1, 1), mean, dtype=torch.float64)
+    assert abs(likelihood.log_prob(means, image.double()).exp().sum().item() - 1) <= 1e-7
+
+
+def test_draws_of_one_logistic_follow_its_probabilities():
+    likelihood = DiscretizedLogistic(4, log_scale=-1.0)
+    uniform = (torch.arange(20_000) + 0.5)[:, None] / 20_000
+    drawn = likelihood.draw(torch.full((20_000, 1), 0.2), uniform)
+    levels = torch.linspace(-1, 1, 4)
+    share = ((drawn - levels).abs() < 1e-5).float().mean(0)
+    wanted = likelihood.log_prob(torch.full((4, 1, 1, 1), 0.2), levels.view(-1, 1, 1, 1)).exp()
+    assert torch.allclose(share, wanted, atol=1e-3)

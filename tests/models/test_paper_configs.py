@@ -40,6 +40,7 @@ PARAMETERS = {
     "beta_vae_dsprites": {"encoder": 6_381_620, "decoder": 7_814_896},
     "conv_vae_mnist": {"encoder": 852_896, "decoder": 847_713},
     "cvae_structured_mnist": {"encoder": 843_400, "prior_encoder": 843_400, "decoder": 841_784},
+    "iaf_resnet_vae_cifar10": {"network": 38_638_886, "likelihood": 1},
     "iaf_vae_mnist": {"posterior": 15_990_016, "encoder": 1_502_754, "decoder": 1_462_499},
     "vae_mnist_500": {"encoder": 693_100, "decoder": 668_784},
     "vae_mnist": {"encoder": 412_540, "decoder": 403_284},

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pl_genmodels.layers.weight_norm import start_from_data
 from pl_genmodels.losses import DiscretizedLogisticMixture, PixelLikelihood
 from pl_genmodels.models.autoregression import AutoregressiveModule
-from pl_genmodels.models.engine import evaluating
 from pl_genmodels.models.optimizers import PixelCNNPPAdam
-from pl_genmodels.models.sharding import gathered, set_parameters
+from pl_genmodels.models.starting import start_from_first_batch
 from pl_genmodels.networks import PixelCNNPPNetwork, PixelNetwork
 from pl_genmodels.types import Paper
 
@@ -63,13 +61,5 @@ class PixelCNNPP(AutoregressiveModule):
             return
         batch = self.read_batch(batch)
         image = self.likelihood.quantize(batch["image"])
-        average = self.trainer.strategy.reduce
-        with gathered(self), evaluating(self.network):
-            values = start_from_data(
-                self.network,
-                lambda: self.network(image, self._label_of(batch)),
-                lambda mean: average(mean.clone(), reduce_op="mean"),
-            )
-        for network in [self.network] if self.average is None else [self.network, self.average]:
-            set_parameters(network, values)
+        start_from_first_batch(self, lambda: self.network(image, self._label_of(batch)))
         self.started.fill_(1)
