@@ -9,12 +9,14 @@ import pytest
 import torch
 from lightning.pytorch import seed_everything
 
+from pl_genmodels.models.latent_grids import decoded, manifold
 from pl_genmodels.models.vae.vae import VAE
 from pl_genmodels.networks import MLPDecoder, MLPEncoder
-from tests.learning.bench import Check, Stream, fit, real_digits
+from tests.learning.bench import Check, Stream, assert_learns, fit, passed, real_digits
 
 EPOCHS, BATCH = 150, 50
 LAST = (-17.881, 7.254, 0.651, -0.037, -19.728)  # measured last, in the order of the checks
+LAST_MANIFOLD = (math.nan,) * 3
 
 
 def binary_digits():
@@ -25,6 +27,7 @@ def binary_digits():
     return images[:1500], images[1500:]
 
 
+@functools.cache
 def trained(latent_dim, model=VAE, seed=0):
     seed_everything(seed, verbose=False)
     train, test = binary_digits()
@@ -42,7 +45,7 @@ def trained(latent_dim, model=VAE, seed=0):
 def bound(vae, test, repeats=20):
     """Mean evidence lower bound and KL of the test digits, in nats an image."""
     with torch.no_grad():
-        terms = [vae.terms({"image": test}) for _ in range(repeats)]
+        terms = [vae.evaluation_terms({"image": test}) for _ in range(repeats)]
     kl = torch.stack([each["kl"] for each in terms]).mean().item()
     return -kl - torch.stack([each["reconstruction"] for each in terms]).mean().item(), kl
 
@@ -75,6 +78,28 @@ def latent_2(model=VAE):
     ]
 
 
+def manifold_2(model=VAE):
+    """The picture of the manifold: 20 x 20 decoded latents, evenly spaced in the prior's probability.
+
+    A judge of real digits finds nearly all classes in it, in areas of one class each, of which it is sure.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    images, labels = real_digits(8)
+    black_and_white = torch.where(images > 127, 1.0, -1.0).flatten(1)
+    judge = LogisticRegression(max_iter=500).fit(black_and_white.numpy(), labels.numpy())
+    vae, _ = trained(2, model, seed=1)
+    pictures = decoded(vae, manifold(vae, 20, None)).flatten(1)
+    found = torch.from_numpy(judge.predict(pictures.numpy())).view(20, 20)
+    same = torch.cat([(found[1:] == found[:-1]).flatten(), (found[:, 1:] == found[:, :-1]).flatten()])
+    counts = torch.bincount(found.flatten(), minlength=10)
+    return [
+        Check("classes in the manifold with 1 picture in 100", (counts >= 4).sum().item(), 8, 10, LAST_MANIFOLD[0]),
+        Check("largest class's share", counts.max().item() / 400, high=0.3, last=LAST_MANIFOLD[1]),
+        Check("neighbours of one class", same.float().mean().item(), 0.75, 0.95, LAST_MANIFOLD[2]),
+    ]
+
+
 class WrongSign(VAE):
     """The KL pushes away from the prior."""
 
@@ -91,14 +116,27 @@ class MeanOverPixels(VAE):
         return {**terms, "reconstruction": terms["reconstruction"] / batch["image"][0].numel()}
 
 
+class WithoutKL(VAE):
+    """Nothing draws latents to the prior, whose grid then meets few of them."""
+
+    def terms(self, batch):
+        terms = super().terms(batch)
+        return {**terms, "kl": 1e-3 * terms["kl"]}
+
+
 @pytest.mark.learning
 def test_vae():
-    checks = latent_10() + latent_2()
-    print("\n".join(map(str, checks)))
-    assert all(check.passed for check in checks)
+    assert_learns([latent_10, latent_2])
 
 
 @pytest.mark.learning
-@pytest.mark.parametrize("broken", [WrongSign, MeanOverPixels])
-def test_vae_breakages_are_seen(broken):
-    assert not all(check.passed for check in latent_10(broken))
+def test_vae_manifold():
+    assert_learns([manifold_2])
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize(
+    ("experiment", "broken"), [(latent_10, WrongSign), (latent_10, MeanOverPixels), (manifold_2, WithoutKL)]
+)
+def test_vae_breakages_are_seen(experiment, broken):
+    assert not passed(experiment(broken))
