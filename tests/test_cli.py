@@ -208,6 +208,7 @@ def test_help_of_a_model(capsys):
         (["--data.sizee", "3"], ["sizee", "did you mean 'size'"]),
         (["--data.size", "20"], ["size", "20", "16"]),
         (["--data.batch_size", "5000"], ["5000", "1500"]),
+        (["--model.image_shape", "[1,64,64]"], ["model.init_args.image_shape", "(1, 64, 64)", "(1, 32, 32)"]),
         (["--data", "Ring8"], ["DCGANGenerator", "(2,)", "(C, H, W)"]),
         (["--trainer.max_epochz", "3"], ["max_epochz", "did you mean 'max_epochs'"]),
         (["--data", "ImageFolder", "--data.root", "nowhere"], ["root", "nowhere"]),

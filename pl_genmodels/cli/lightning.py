@@ -113,6 +113,16 @@ class GenerativeCLI(LightningCLI):
             arguments["ckpt_path"] = str(newest_checkpoint(self.trainer))
         return arguments
 
+    def instantiate_classes(self) -> None:
+        """Refuse a shape that is not the data's, which would be passed over."""
+        super().instantiate_classes()
+        given = (self._get(self.config, "model") or {}).get("init_args") or {}
+        for name in SHAPES:
+            wanted, found = given.get(name), _shape_of(name, self.datamodule)
+            if wanted is not None and (found is None or tuple(wanted) != tuple(found)):
+                has = "none" if found is None else f"{tuple(found)}"
+                raise ValueError(f"model.init_args.{name}: got {tuple(wanted)}, allowed is what the data have, {has}")
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add what every run should have and the user did not configure."""
         from pl_genmodels import callbacks as ours
