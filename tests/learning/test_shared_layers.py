@@ -124,9 +124,11 @@ def test_xgan_changes_the_colour_and_keeps_the_shape():
     falling = partial(ConstantThenLinear, constant_epochs=450, decay_epochs=450)
     schedules = {"scheduler_generator": falling, "scheduler_discriminator": falling, "scheduler_interval": "step"}
     blue, overlap, _ = recoloured(XGAN, norm="instance", **schedules)
+    without, *_ = recoloured(XGAN, norm="instance", updates=300, adversarial_weight=0.0)
     checks = [
         Check("blue translations", blue, 0.97, 1, LAST["xgan"][0]),
         Check("overlap with the source's shape", overlap, 0.9, 1, LAST["xgan"][1]),
+        Check("blue translations without adversaries", without, 0, 0.5, LAST["xgan"][2]),
     ]
     print(*checks, sep="\n")
     assert passed(checks)
