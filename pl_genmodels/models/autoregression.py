@@ -16,6 +16,7 @@ from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.conditions import required
 from pl_genmodels.models.engine import evaluating, stored_for
 from pl_genmodels.models.known_pixels import require_range
+from pl_genmodels.models.optimizers import OnePassAdam
 from pl_genmodels.models.pixel_sampling import SAMPLE_BATCH, PixelSamplingModule
 from pl_genmodels.networks import PixelNetwork
 from pl_genmodels.types import Batch, ImageShape, Terms
@@ -49,7 +50,7 @@ class AutoregressiveModule(PixelSamplingModule):
         network: Callable[[tuple[int, ...], int, int], PixelNetwork],
         likelihood: PixelLikelihood = Bernoulli(),
         num_classes: int = 0,
-        optimizer: Callable[[Iterable], Optimizer] = torch.optim.Adam,
+        optimizer: Callable[[Iterable], Optimizer] = OnePassAdam,
         **kwargs: Any,
     ) -> None:
         super().__init__(image_shape, optimizer, **kwargs)

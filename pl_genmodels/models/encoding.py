@@ -16,6 +16,7 @@ from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.engine import evaluating
 from pl_genmodels.models.latents import draw_latents
 from pl_genmodels.models.likelihood import LikelihoodModule
+from pl_genmodels.models.optimizers import OnePassAdam
 from pl_genmodels.networks import Decoder, Encoder, MLPDecoder, MLPEncoder, NormalPrior
 from pl_genmodels.types import ImageShape
 
@@ -46,7 +47,7 @@ class EncodingModule(LikelihoodModule):
         encoder: Callable[[tuple[int, ...], int], Encoder] = MLPEncoder,
         decoder: Callable[[tuple[int, ...], int], Decoder] = MLPDecoder,
         likelihood: Likelihood = Bernoulli(),
-        optimizer: Callable[[Iterable], Optimizer] = torch.optim.Adam,
+        optimizer: Callable[[Iterable], Optimizer] = OnePassAdam,
         **kwargs: Any,
     ) -> None:
         super().__init__(image_shape, optimizer, **kwargs)

@@ -12,18 +12,28 @@ from torch.optim.optimizer import ParamsT
 
 
 class OnePassAdam(Adam):
-    """Adam in one pass over the memory, a third of the time on a CPU; the parent of those below.
+    """Adam in one pass over the memory: a third of the time of torch's default on a CPU.
 
-    Torch's flag would do, but then a gradient scaler hands over gradients that still hold its scale, and whoever clips
-    them or looks at them sees these.
+    Kingma, Ba 2015. Torch's flag would do the same, but then a gradient scaler hands over gradients that still hold its
+    scale, and whoever clips them or looks at them sees these.
 
     Args:
-        params: Parameters of one player.
-        **kwargs: Of `torch.optim.Adam`.
+        params: Parameters of one player, or of the model.
+        lr: Learning rate.
+        betas: Decay of the first and second moment.
+        eps: Added to the root of the second moment.
+        weight_decay: L2 penalty.
     """
 
-    def __init__(self, params: ParamsT, **kwargs: Any) -> None:
-        super().__init__(params, **kwargs)
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
         for group in self.param_groups:
             group["fused"] = all(parameter.device.type in ("cpu", "cuda") for parameter in group["params"])
 

@@ -87,9 +87,9 @@ def wgan_gp_step(model):
     return step
 
 
-def vae_step(model):
-    """The same step as `VAE`'s, with black and white images."""
-    optimizer = model.configure_optimizers()
+def vae_step(model, make_optimizer=None):
+    """The same step as `VAE`'s, with black and white images; with another optimiser if one is given."""
+    optimizer = make_optimizer(model.parameters()) if make_optimizer else model.configure_optimizers()
     encoder, decoder = model.encoder, model.decoder
 
     def step(real):

@@ -17,6 +17,7 @@ from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.engine import evaluating
 from pl_genmodels.models.latents import draw_latents
 from pl_genmodels.models.likelihood import ObjectiveModule
+from pl_genmodels.models.optimizers import OnePassAdam
 from pl_genmodels.models.posteriors import DrawnLatents, NormalPosterior
 from pl_genmodels.networks import Decoder, Encoder, MLPDecoder, MLPEncoder, NormalPrior
 from pl_genmodels.networks.base import require_picture
@@ -66,7 +67,7 @@ class CVAEStructured(ObjectiveModule):
         decoder: Callable[[tuple[int, ...], int], Decoder] = MLPDecoder,
         likelihood: Likelihood = Bernoulli(),
         recognition_share: float = 1.0,
-        optimizer: Callable[[Iterable], Optimizer] = torch.optim.Adam,
+        optimizer: Callable[[Iterable], Optimizer] = OnePassAdam,
         **kwargs: Any,
     ) -> None:
         super().__init__(image_shape, optimizer, **kwargs)
