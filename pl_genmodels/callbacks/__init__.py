@@ -6,7 +6,13 @@ from pl_genmodels.callbacks.completions import Completions
 from pl_genmodels.callbacks.ema import GeneratorEMA
 from pl_genmodels.callbacks.fidelity import Fidelity
 from pl_genmodels.callbacks.last_checkpoint import LastCheckpoint
-from pl_genmodels.callbacks.latent_pictures import CodeTraversals, LatentManifold, LatentTraversals, Reconstructions
+from pl_genmodels.callbacks.latent_pictures import (
+    CodeTraversals,
+    LatentManifold,
+    LatentTraversals,
+    Reconstructions,
+    SwapGrid,
+)
 from pl_genmodels.callbacks.mode_coverage import ModeCoverage
 from pl_genmodels.callbacks.past_discriminator import PastDiscriminator
 from pl_genmodels.callbacks.progress import GenerativeProgressBar, RunSummary
@@ -35,6 +41,7 @@ __all__ = [
     "RunSummary",
     "SampleGrid",
     "StackedCoverage",
+    "SwapGrid",
     "TrainingCollapsedError",
     "TranslationGrid",
     "TranslationQuality",

@@ -117,6 +117,38 @@ class LatentTraversals(LatentPictures):
         return tiled(decoded(module, latents.flatten(0, 1), label), self.num_steps)
 
 
+class SwapGrid(LatentPictures):
+    """Saves images with the specified factor of others, as PNG in the run's `swaps` folder and to every logger.
+
+    The first row and the first column are images; where they cross stands what is in the column's code, such as the
+    style, with what is specified in the row's, such as the digit (Mathieu et al. 2016, figure 3).
+
+    Args:
+        every_n_images: Interval in images seen; also at the start and at the end.
+        num_samples: Images in the first row and in the first column.
+
+    Raises:
+        ValueError: For counts below 1, and models that do not swap.
+    """
+
+    key = "swaps"
+    needs = ("encode", "swap")
+
+    def __init__(self, every_n_images: int = 10_000, num_samples: int = 8) -> None:
+        super().__init__(every_n_images)
+        require_positive(num_samples=num_samples)
+        self.num_images = self.num_samples = num_samples
+
+    def picture(self, trainer: Trainer, module: Any) -> Image.Image:
+        """The same images every time: the row's specify, the column's are the style."""
+        image = self.images(trainer, module)["image"]
+        number = len(image)
+        made = module.swap(image.repeat_interleave(number, 0), image.repeat(number, 1, 1, 1)).to(image)
+        rows = torch.cat([image[:, None], made.unflatten(0, (number, number))], 1)
+        corner = torch.cat([torch.ones_like(image[:1]), image])[None]
+        return tiled(torch.cat([corner, rows]).flatten(0, 1), number + 1)
+
+
 class CodeTraversals(RunPictures):
     """Saves what each code of a model does, as PNG in the run's `codes` folder and to every logger.
 

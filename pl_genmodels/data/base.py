@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.data import Dataset
 
 from pl_genmodels.data.intensities import BINARIZE, binarized, black_and_white, dequantized, is_picture
-from pl_genmodels.data.labels import with_few_labels
+from pl_genmodels.data.labels import with_few_labels, with_partners
 from pl_genmodels.data.loader import Loader, TensorSet, named
 from pl_genmodels.data.pictures import to_float
 from pl_genmodels.types import Batch, ImageShape
@@ -56,6 +56,8 @@ def _cached(load: Callable[[Any, str], Dataset[Any]]) -> Callable[[Any, str], Da
             data = load(self, split)
             drawn_anew = self.binarize == "dynamic" and split == "train"
             data = data if self.binarize == "none" or drawn_anew else self._drawn_once(data)
+            if self.partners and split == "train":
+                data = with_partners(data)
             if self.labels_per_class is not None and split == "train":
                 data = with_few_labels(data, self.labels_per_class, self.seed)
             self._splits[split] = data
@@ -86,6 +88,7 @@ class ImageData(LightningDataModule, ABC):
         labels_per_class: Training images of each class whose labels are told, for semi-supervised learning; the others
             have the label -1. Each image comes with a labelled one, `labelled_image` and `labelled_label`. None tells
             all labels.
+        partners: Whether each training image comes with another one of its label, `partner`, always the same.
 
     Attributes:
         image_shape: Shape of one image, (C, H, W), or (2,) for points; known before any data are read.
@@ -109,6 +112,7 @@ class ImageData(LightningDataModule, ABC):
         binarize: str = "none",
         dequantize: bool = False,
         labels_per_class: int | None = None,
+        partners: bool = False,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -117,6 +121,8 @@ class ImageData(LightningDataModule, ABC):
             raise ValueError(f"num_workers: got {num_workers}, allowed is 0 or more")
         if binarize not in BINARIZE:
             raise ValueError(f"binarize: got {binarize!r}, allowed are {', '.join(BINARIZE)}")
+        if partners and labels_per_class is not None:
+            raise ValueError(f"partners: got true with labels_per_class={labels_per_class}, allowed is one of the two")
         if dequantize and binarize != "none":
             raise ValueError(f"dequantize: got true with binarize={binarize!r}, allowed is one of the two")
         self.batch_size = batch_size
@@ -126,6 +132,7 @@ class ImageData(LightningDataModule, ABC):
         self.binarize = binarize
         self.dequantize = dequantize
         self.labels_per_class = labels_per_class
+        self.partners = partners
         self._splits: dict[str, Dataset[Any]] = {}
         self._positions: list[dict[str, int]] = []
 

@@ -71,3 +71,49 @@ def with_few_labels(data: Dataset, labels_per_class: int, seed: int) -> FewLabel
         raise ValueError(f"{asked} for {name} is 1 to {int(counts.min())}, the size of its smallest class")
     known = torch.cat([order[labels[order] == each][:labels_per_class] for each in classes])
     return FewLabels(data, known[torch.randperm(len(known), generator=generator)])
+
+
+class Partners(TensorSet):
+    """A data set each item of which comes with the `image` of another one of its label, as `partner`.
+
+    Args:
+        data: `image` and `label`.
+        partner: Index of each item's partner, (N,).
+    """
+
+    def __init__(self, data: TensorSet, partner: Tensor) -> None:
+        super().__init__(data.tensors, data.name)
+        self.partner = partner
+
+    def __getitem__(self, index: int) -> Batch:
+        return {key: value[0] for key, value in self.gather(torch.tensor([index])).items()}
+
+    def gather(self, indices: Tensor) -> Batch:
+        """Batch of the items with these indices, int64 (B,), and `partner`, (B, *image_shape)."""
+        partners = self.tensors["image"].index_select(0, self.partner.index_select(0, indices))
+        return {**super().gather(indices), "partner": partners}
+
+
+def with_partners(data: Dataset) -> Partners:
+    """Give each item another one of its label: the classes' items in a random order that never changes, in a ring.
+
+    Args:
+        data: A `TensorSet` with `label`.
+
+    Raises:
+        ValueError: If there are no labels, the data are not held in memory, or some class has a single item.
+    """
+    name = getattr(data, "name", type(data).__name__)
+    if not isinstance(data, TensorSet) or "label" not in data.tensors:
+        raise ValueError(
+            f"partners: got true, allowed for {name} is false, because it has no labels or is not in memory"
+        )
+    labels = data.tensors["label"]
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(stable_seed("partners", name)))
+    partner = torch.empty_like(order)
+    for label in labels.unique():
+        ring = order[labels[order] == label]
+        if len(ring) < 2:
+            raise ValueError(f"partners: got true, but {name} has only one item of label {int(label)}")
+        partner[ring] = ring.roll(-1)
+    return Partners(data, partner)

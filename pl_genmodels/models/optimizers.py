@@ -126,6 +126,19 @@ class CriticAdam(OnePassAdam):
         super().__init__(params, lr=lr, betas=betas)
 
 
+class IcGANAdam(OnePassAdam):
+    """Adam as the authors of IcGAN train encoders: hardly any momentum.
+
+    Args:
+        params: Parameters of the encoders.
+        lr: Learning rate.
+        betas: Decay of the first and second moment.
+    """
+
+    def __init__(self, params: ParamsT, lr: float = 1e-4, betas: tuple[float, float] = (0.1, 0.999)) -> None:
+        super().__init__(params, lr=lr, betas=betas)
+
+
 class PixelCNNPPAdam(OnePassAdam):
     """Adam with much momentum, as PixelCNN++ set it.
 
