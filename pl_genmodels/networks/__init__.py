@@ -35,6 +35,7 @@ from pl_genmodels.networks.coupled_autoencoders import (
     ResNetAutoencoders,
 )
 from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from pl_genmodels.networks.ensemble import DiscriminatorEnsemble, GeneratorEnsemble
 from pl_genmodels.networks.gated_pixel_cnn import GatedPixelCNNNetwork
 from pl_genmodels.networks.infogan import InfoGANDiscriminator, InfoGANGenerator
 from pl_genmodels.networks.ladder import LadderNetwork
@@ -91,12 +92,14 @@ __all__ = [
     "DecoderGenerator",
     "DiagonalBiLSTMNetwork",
     "Discriminator",
+    "DiscriminatorEnsemble",
     "EmbeddingAutoencoders",
     "EmbeddingMapDiscriminator",
     "Encoder",
     "EncoderDecoderTranslator",
     "GatedPixelCNNNetwork",
     "Generator",
+    "GeneratorEnsemble",
     "InfoGANDiscriminator",
     "InfoGANGenerator",
     "InstanceNormDiscriminator",
