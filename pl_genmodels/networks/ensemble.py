@@ -1,4 +1,4 @@
-"""Several networks of one architecture that are evaluated together, as operations on tensors with one dimension more."""
+"""Several networks of one architecture, evaluated together by operations on tensors with one dimension more."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Stacked(nn.Module):
         super().__init__()
         if not members:
             raise ValueError("num_members: got 0, allowed is 1 or more")
-        parameters, buffers = stack_module_state(list(members))  # type: ignore[arg-type]
+        parameters, buffers = stack_module_state(list(members))
         self.names = {name: name.replace(".", "/") for name in (*parameters, *buffers)}
         for name, value in parameters.items():
             self.register_parameter(self.names[name], nn.Parameter(value.detach()))
@@ -56,14 +56,17 @@ class Stacked(nn.Module):
         """
         values = {name: getattr(self, key) for name, key in self.names.items()}
         if members is None:
-            call = lambda own, given: self.call_one(own, (given,))
-            return vmap(call, in_dims=(0, 1 if each else None), out_dims=1, randomness="different")(values, inputs)
+            together = vmap(self._call_one, (0, 1 if each else None), out_dims=1, randomness="different")
+            return together(values, inputs)
         rows = [(members == number).nonzero().squeeze(1) for number in range(self.num_members)]
         answers = [
-            self.call_one({name: value[number] for name, value in values.items()}, (inputs[own],))
+            self._call_one({name: value[number] for name, value in values.items()}, inputs[own])
             for number, own in enumerate(rows)
         ]
         return torch.cat(answers)[torch.cat(rows).argsort()]
+
+    def _call_one(self, values: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        return self.call_one(values, (inputs,))
 
 
 class GeneratorEnsemble(Generator):

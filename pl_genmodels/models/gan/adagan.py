@@ -100,8 +100,9 @@ class AdaGAN(LatentMixture):
     def networks_to_shard(self) -> list[nn.Module]:
         """What is kept goes with what is trained."""
         whole = self.replicated_players()
-        kept = {"classifier": [self.weigher], "discriminator": [self.new_discriminator], "generator": self.components}
-        return [*super().networks_to_shard(), *(n for player in kept if player not in whole for n in kept[player])]
+        kept = [("discriminator", self.new_discriminator), *(("generator", each) for each in self.components)]
+        others = [network for player, network in kept if player not in whole]
+        return [*super().networks_to_shard(), self.weigher, *others]
 
     # ---- the mixture
 
