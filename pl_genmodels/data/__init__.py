@@ -9,6 +9,7 @@ from pl_genmodels.data.loader import Loader, TensorSet
 from pl_genmodels.data.pair_folders import AlignedFolder, UnalignedFolders
 from pl_genmodels.data.pair_sets import DigitsToColour, EdgesToPhotos, RingToRing
 from pl_genmodels.data.pairs import PairData, PairLoader, UnpairedSet, UnpairedTensors
+from pl_genmodels.data.people import People
 from pl_genmodels.data.pictures import to_float, unit_to_uint8
 from pl_genmodels.data.points import Grid25, Mixture, PointData, Ring8, Spiral, SwissRoll
 from pl_genmodels.data.sprites import DSprites, Sprites
@@ -36,6 +37,7 @@ __all__ = [
     "PairData",
     "PairLoader",
     "Patches",
+    "People",
     "Photographs",
     "PointData",
     "Ring8",

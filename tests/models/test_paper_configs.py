@@ -28,6 +28,12 @@ PARAMETERS = {
     "dualgan_facades": {"generator": 2 * 54_413_955, "discriminator": 2 * 2_765_633},
     "r3gan_cifar10": {"generator": 20_732_160, "discriminator": 20_683_776},
     "acgan_cifar10": {"generator": 2_994_051, "discriminator": 1_664_875},
+    "icgan_celeba": {
+        "generator": 3_724_160,
+        "discriminator": 2_784_000,
+        "encoder_latent": 2_839_108,
+        "encoder_condition": 2_797_042,
+    },
     "infogan_mnist": {"generator": 6_652_481, "discriminator": 6_558_144 + 1_025 + 133_004},
     "cgan_mnist": {"generator": 2_413_984, "discriminator": 1_224_351},
     "d2gan_ring8": {"generator": 49_666, "discriminator": 513, "reverse_discriminator": 513},
