@@ -20,7 +20,7 @@ def pictures(number, channels=3):
 
 
 @pytest.mark.benchmark
-@pytest.mark.parametrize(("kind", "number"), [("digits", 4 * BATCH), ("inception", 16)])
+@pytest.mark.parametrize(("kind", "number"), [("digits", 16 * BATCH), ("inception", 16)])
 def test_features_cost_what_their_network_costs(kind, number, tmp_path, device, measured):
     weights = write_random_inception(tmp_path / "weights.pth") if kind == "inception" else None
     extractor = DigitClassifier() if weights is None else InceptionV3(weights)
