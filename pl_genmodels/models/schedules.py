@@ -35,6 +35,44 @@ class ConstantThenLinear(LRScheduler):
         return [rate * max(0.0, 1 - fallen) for rate in self.base_lrs]
 
 
+class ConstantThenExponential(LRScheduler):
+    """The rate stays as it is and then falls by the same factor with every step, as in BiGAN's code.
+
+    Step e, counted from 0, has lr final_factor ^ (max(0, e - constant_epochs) / decay_epochs), also in a longer run.
+
+    Args:
+        optimizer: Of one player.
+        constant_epochs: Epochs (with `scheduler_interval: step`, updates) before the rate begins to fall.
+        decay_epochs: Epochs in which it falls to the final factor.
+        final_factor: Of the first rate, in (0, 1].
+
+    Raises:
+        ValueError: For numbers of epochs or factors out of range.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        constant_epochs: int = 200,
+        decay_epochs: int = 200,
+        final_factor: float = 0.01,
+    ) -> None:
+        if constant_epochs < 0 or decay_epochs < 1:
+            raise ValueError(
+                f"constant_epochs, decay_epochs: got {constant_epochs}, {decay_epochs}, allowed are 0 or more and "
+                "1 or more"
+            )
+        if not 0 < final_factor <= 1:
+            raise ValueError(f"final_factor: got {final_factor}, allowed is more than 0 and at most 1")
+        self.constant_epochs, self.decay_epochs, self.final_factor = constant_epochs, decay_epochs, final_factor
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """Rates of the parameter groups."""
+        fallen = max(0, self.last_epoch - self.constant_epochs) / self.decay_epochs
+        return [rate * self.final_factor**fallen for rate in self.base_lrs]
+
+
 def steps_with_warmup(update: int, usual: int, warmup_updates: int, warmup_steps: int) -> int:
     """Critic steps before a generator update, as in WGAN's code: many for the first updates and every 500th.
 

@@ -50,6 +50,7 @@ from pl_genmodels.networks.mlp import (
     MLPTranslator,
 )
 from pl_genmodels.networks.noisy import NoisyGenerator
+from pl_genmodels.networks.pairs import NormalEncoder, PairDiscriminator
 from pl_genmodels.networks.patches import PatchDiscriminator, PixelDiscriminator
 from pl_genmodels.networks.pixel_cnn import PixelCNNNetwork
 from pl_genmodels.networks.pixel_cnn_pp import PixelCNNPPNetwork
@@ -114,9 +115,11 @@ __all__ = [
     "MinibatchDiscriminator",
     "NADENetwork",
     "NoisyGenerator",
+    "NormalEncoder",
     "NormalPrior",
     "OneWay",
     "PackedDiscriminator",
+    "PairDiscriminator",
     "PatchDiscriminator",
     "PixelCNNNetwork",
     "PixelCNNPPNetwork",

@@ -114,6 +114,10 @@ class Encoder(Recorded, nn.Module, ABC):
     def forward(self, image: Tensor) -> Tensor:
         """Features, (B, *image_shape) to (B, num_features)."""
 
+    def centre(self, image: Tensor) -> Tensor:
+        """What it gives, of an encoder that draws the centre of that, (B, *image_shape) to (B, num_features)."""
+        return self(image)
+
 
 class Decoder(Recorded, nn.Module, ABC):
     """Maps latents to the parameters of a likelihood; linear at the end.

@@ -147,8 +147,8 @@ def activation_of(network: str, name: str) -> Callable[[], nn.Module]:
     return ACTIVATIONS[name]
 
 
-def hidden_layers(network: str, widths: list[int], activation: str) -> list[nn.Module]:
-    """Linear layers from each width to the next, each with its activation.
+def hidden_layers(network: str, widths: list[int], activation: str, batch_norm: bool = False) -> list[nn.Module]:
+    """Linear layers from each width to the next, each with its activation and with batch normalisation or without.
 
     Raises:
         ValueError: If there is no such activation.
@@ -156,7 +156,7 @@ def hidden_layers(network: str, widths: list[int], activation: str) -> list[nn.M
     activate = activation_of(network, activation)
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), activate()]
+        layers += [nn.Linear(before, after), *([nn.BatchNorm1d(after)] if batch_norm else []), activate()]
     return layers
 
 
@@ -169,6 +169,7 @@ class MLPEncoder(Encoder):
         hidden_dim: Units of each hidden layer.
         num_layers: Number of hidden layers; 0 makes it linear.
         activation: `relu`, `leaky_relu`, `softplus` or `tanh`.
+        batch_norm: Normalise the hidden layers over the batch.
     """
 
     def __init__(
@@ -178,10 +179,11 @@ class MLPEncoder(Encoder):
         hidden_dim: int = 400,
         num_layers: int = 1,
         activation: str = "relu",
+        batch_norm: bool = False,
     ) -> None:
         super().__init__(image_shape, num_features)
         widths = [math.prod(self.image_shape)] + [hidden_dim] * num_layers
-        hidden = hidden_layers("MLPEncoder", widths, activation)
+        hidden = hidden_layers("MLPEncoder", widths, activation, batch_norm)
         self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], num_features))
 
     def forward(self, image: Tensor) -> Tensor:  # noqa: D102

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import ExponentialLR, StepLR
 from pl_genmodels.cli import GenerativeCLI
 from pl_genmodels.models.classifying_gan import ClassifyingGAN
 from pl_genmodels.models.likelihood import ObjectiveModule
-from pl_genmodels.models.schedules import ConstantThenLinear
+from pl_genmodels.models.schedules import ConstantThenExponential, ConstantThenLinear
 from pl_genmodels.models.translating import TranslationModule
 from tests.conftest import ROOT
 
@@ -35,6 +35,7 @@ PARAMETERS = {
         "encoder_condition": 2_797_042,
     },
     "infogan_mnist": {"generator": 6_652_481, "discriminator": 6_558_144 + 1_025 + 133_004},
+    "bigan_mnist": {"generator": 1_909_520, "encoder": 1_908_786, "discriminator": 1_961_011},
     "cgan_mnist": {"generator": 2_413_984, "discriminator": 1_224_351},
     "d2gan_ring8": {"generator": 49_666, "discriminator": 513, "reverse_discriminator": 513},
     "improved_gan_mnist": {"generator": 695_784, "discriminator": 1_541_020},
@@ -113,6 +114,10 @@ def test_builds_at_the_papers_scale(path, tmp_path):
         optimizer.step()
         if isinstance(scheduler, ConstantThenLinear):
             half_way, tolerance = scheduler.constant_epochs + scheduler.decay_epochs // 2, 1 / scheduler.decay_epochs
+        elif isinstance(scheduler, ConstantThenExponential):
+            fallen = math.log(0.5) / math.log(scheduler.final_factor)
+            half_way = scheduler.constant_epochs + round(scheduler.decay_epochs * fallen)
+            tolerance = 1 / scheduler.decay_epochs
         elif isinstance(scheduler, ExponentialLR):
             half_way, tolerance = round(math.log(0.5) / math.log(scheduler.gamma)), 1e-3
         elif isinstance(scheduler, StepLR):

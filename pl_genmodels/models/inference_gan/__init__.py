@@ -1,0 +1,1 @@
+"""GANs that also learn the way back, from samples to latents."""
