@@ -87,6 +87,8 @@ class HistoricalAdam(GANAdam):
             raise ValueError(f"historical_weight: got {historical_weight}, allowed is 0 or more")
         super().__init__(params, lr, betas)
         self.historical_weight = historical_weight
+        for group in self.param_groups:  # on a GPU the number of steps would lie there, and each step wait for it
+            group["fused"] = group["fused"] and not any(parameter.is_cuda for parameter in group["params"])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
