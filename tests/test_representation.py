@@ -228,8 +228,8 @@ def test_mistakes_are_one_sentence(vae, pca, checkpoint, tmp_path, capsys):
     for verb in ("encode", "reconstruct"):
         sentence = fails(capsys, verb, "--ckpt_path", gmm)
         assert (
-            sentence
-            == f"error: {verb}: the checkpoint is of a GMM, which has no encoder; allowed for it are sample, evaluate"
+            sentence == f"error: {verb}: the checkpoint is of a GMM, which has no encoder; allowed for it are sample, "
+            "neighbours and evaluate"
         )
     for options, part in (
         (["--out", "codes.txt"], "out: got 'codes.txt', allowed is a .npz file"),

@@ -352,7 +352,9 @@ def test_a_checkpoint_of_other_channels_is_refused(checkpoints):
 def test_verbs_that_a_translation_has_not_name_those_that_it_has(checkpoints, capsys):
     said = fails(capsys, "sample", "--ckpt_path", checkpoints["cyclegan"])
     assert "of a CycleGAN, which needs an input to work on; allowed for it are translate, evaluate and export" in said
-    assert "allowed are models with latents" in fails(capsys, "interpolate", "--ckpt_path", checkpoints["cyclegan"])
+    for verb, more in (("interpolate", []), ("project", ["--input", "x.png"])):
+        said = fails(capsys, verb, "--ckpt_path", checkpoints["cyclegan"], *more)
+        assert "which has no latents; allowed for it are translate, evaluate and export" in said
 
 
 # ---- export

@@ -194,10 +194,19 @@ def require_encoder(model: Any, verb: str) -> None:
     """
     if hasattr(model, "encode") or (verb == "encode" and hasattr(model, "represent")):
         return
-    able = ["translate"] if hasattr(model, "translate") else ["sample"]
-    able += ["interpolate"] if hasattr(model, "draw_latents") and hasattr(model, "decode") else []
-    able += ["evaluate"] + (["export"] if hasattr(model, "sampler") else [])
     raise ValueError(
         f"{verb}: the checkpoint is of a {type(model).__name__}, which has no encoder; allowed for it are "
-        f"{', '.join(able)}"
+        f"{verbs_of(model)}"
     )
+
+
+def verbs_of(model: Any) -> str:
+    """Commands that a model has, for those that it has not."""
+    able = ["translate"] if hasattr(model, "translate") else ["sample"]
+    able += ["complete"] if hasattr(model, "complete") else []
+    able += ["encode", "reconstruct"] if hasattr(model, "encode") else []
+    if hasattr(model, "draw_latents") and hasattr(model, "decode"):
+        able += ["interpolate", "arithmetic", "project", "traverse"]
+    able += ["neighbours"] if hasattr(model, "sample") else []
+    able += ["evaluate"] + (["export"] if hasattr(model, "sampler") or hasattr(model, "translate") else [])
+    return f"{', '.join(able[:-1])} and {able[-1]}"

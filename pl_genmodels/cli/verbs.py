@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pl_genmodels.catalogue import listing
 from pl_genmodels.cli.completion import complete
+from pl_genmodels.cli.editing import arithmetic, interpolate, neighbours, project_pictures
 from pl_genmodels.cli.errors import Parser
 from pl_genmodels.cli.evaluation import evaluate, parent_made, require_pictures
 from pl_genmodels.cli.export import export
@@ -78,45 +79,6 @@ def _asked_for(model: Any, wish: str, num_samples: int | None, columns: int, see
     return condition_grid(model, rows, each, seed), each
 
 
-def interpolate(
-    ckpt_path: str,
-    out: str = "interpolation.png",
-    num_paths: int = 8,
-    num_steps: int = 10,
-    seed: int = 0,
-    path: str = "slerp",
-) -> None:
-    """Walk between latents of a checkpoint.
-
-    Args:
-        ckpt_path: Checkpoint of a model with latents.
-        out: A .png file for one row a path, or a .gif file that walks all paths.
-        num_paths: Number of paths, each from one latent to the next.
-        num_steps: Samples on each path.
-        seed: Of the latents.
-        path: `slerp` (great circles) or `lerp` (straight lines).
-    """
-    from pl_genmodels.callbacks.sample_grid import grid_picture
-    from pl_genmodels.checkpoints import load
-    from pl_genmodels.editing import interpolate as walk
-
-    model = load(ckpt_path)
-    if not (hasattr(model, "draw_latents") and hasattr(model, "decode")):
-        raise ValueError(f"interpolate: the checkpoint is of a {type(model).__name__}, allowed are models with latents")
-    require_pictures(model.image_shape, "interpolate")
-    frames = walk(model, num_paths, num_steps, seed=seed, path=path)  # (paths, steps, C, H, W)
-    target = parent_made(Path(out))
-    scale = max(1, 64 // frames.shape[-1])
-    if target.suffix == ".gif":
-        pictures = [grid_picture(frame[None], 1, 2 * scale) for frame in frames.flatten(0, 1)]
-        pictures[0].save(target, save_all=True, append_images=pictures[1:], duration=80, loop=0)
-    elif target.suffix == ".png":
-        grid_picture(frames.flatten(0, 1), num_steps, scale).save(target)
-    else:
-        raise ValueError(f"out: got {out!r}, allowed are files ending in .png or .gif")
-    print(target)
-
-
 def list_systems() -> None:
     """Print the catalogue: every system, its paper, what is new in it, its config."""
     print(listing())
@@ -126,6 +88,9 @@ VERBS: dict[str, Callable[..., None]] = {
     "list": list_systems,
     "sample": sample,
     "interpolate": interpolate,
+    "arithmetic": arithmetic,
+    "neighbours": neighbours,
+    "project": project_pictures,
     "complete": complete,
     "translate": translate,
     "encode": encode,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import copy
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -174,17 +175,32 @@ def held_still(parameters: Sequence[nn.Parameter], buffers: Sequence[Tensor]) ->
             buffer.data.copy_(value)
 
 
+_keeps_gradient = contextvars.ContextVar("keeps_gradient", default=False)
+
+
+@contextlib.contextmanager
+def keeping_gradient() -> Iterator[None]:
+    """Hold while `evaluating` leaves it to the caller whether there are gradients, so that latents can be searched."""
+    token = _keeps_gradient.set(True)
+    try:
+        yield
+    finally:
+        _keeps_gradient.reset(token)
+
+
 @contextlib.contextmanager
 def evaluating(*networks: nn.Module) -> Iterator[None]:
     """Put networks into evaluation mode and back, without gradients, and compiled ones as they are written.
 
+    Gradients stay as they are within `keeping_gradient`.
     Compiling once more for each number of samples would take longer than it saves.
     """
     modes = [(module, module.training) for network in networks for module in network.modules()]
     for network in networks:
         network.eval()
     try:
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        gradient = torch.is_grad_enabled() and _keeps_gradient.get()
+        with torch.set_grad_enabled(gradient), torch.compiler.set_stance("force_eager"):
             yield
     finally:
         for module, training in modes:
