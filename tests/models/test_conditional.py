@@ -20,6 +20,7 @@ from pl_genmodels.losses import R1, GradientPenalty
 from pl_genmodels.models.autoregressive.gated_pixel_cnn import GatedPixelCNN
 from pl_genmodels.models.conditional_gan.cgan import CGAN
 from pl_genmodels.models.conditions import rows_of, values_for
+from pl_genmodels.models.latents import draw_latents
 from pl_genmodels.models.vae.cvae import CVAE
 from pl_genmodels.networks import (
     ConcatDiscriminator,
@@ -27,6 +28,7 @@ from pl_genmodels.networks import (
     GatedPixelCNNNetwork,
     MLPDiscriminator,
     MLPGenerator,
+    UniformPrior,
 )
 from tests.small import Batches, fit, gan
 from tests.test_cli import fails
@@ -105,6 +107,13 @@ def test_what_is_left_open_is_drawn_of_the_seed():
     assert torch.equal(partly[:, 0], torch.full((100,), 2.0))
     assert torch.equal(partly[:, 1], drawn[:, 1])
     assert not torch.equal(drawn, values_for(condition, None, 100, device, seed=2))
+
+
+def test_conditions_of_a_seed_are_not_its_latents_again():
+    device = torch.device("cpu")
+    codes = values_for(Codes([], 1), None, 500, device, seed=1)
+    latents = draw_latents(UniformPrior(), 500, 1, device, seed=1)
+    assert torch.corrcoef(torch.cat([codes, latents], 1).T)[0, 1].abs() < 0.2
 
 
 def test_a_batch_without_its_condition_or_with_another_is_refused(tmp_path):
