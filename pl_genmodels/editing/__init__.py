@@ -1,22 +1,30 @@
 """What one does with a trained generator."""
 
+from pl_genmodels.editing.anomaly import Anomalies, anomaly_scores
 from pl_genmodels.editing.arithmetic import arithmetic, around, combine
+from pl_genmodels.editing.inpainting import Filled, importance_weights, inpaint, poisson_blend
 from pl_genmodels.editing.interpolation import interpolate, lerp, slerp, walk
 from pl_genmodels.editing.latent_space import LatentSpace
 from pl_genmodels.editing.neighbours import Neighbours, nearest_neighbours
 from pl_genmodels.editing.projection import Found, descend, project
 
 __all__ = [
+    "Anomalies",
+    "Filled",
     "Found",
     "LatentSpace",
     "Neighbours",
+    "anomaly_scores",
     "arithmetic",
     "around",
     "combine",
     "descend",
+    "importance_weights",
+    "inpaint",
     "interpolate",
     "lerp",
     "nearest_neighbours",
+    "poisson_blend",
     "project",
     "slerp",
     "walk",

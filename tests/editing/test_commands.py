@@ -45,6 +45,14 @@ def test_editing_commands(last, tmp_path, capsys):
         out = tmp_path / f"{arguments[0]}.png"
         main([*arguments, "--ckpt_path", last, "--out", str(out)])
         assert Image.open(out).size[0] > 100
+    main(["inpaint", "--ckpt_path", last, "--input", made, "--mask", "left", "--out", str(tmp_path / "f.png"), *few])
+    assert Image.open(tmp_path / "f.png").size[0] > 8 * 64
+    capsys.readouterr()
+    main(["anogan", "--ckpt_path", last, "--input", made, "--out", str(tmp_path / "s.png"), *few])
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()[:3]]
+    assert sorted(name for _, name in lines) == found["files"].tolist()
+    scores = [float(score) for score, _ in lines]
+    assert scores == sorted(scores, reverse=True)
     (tmp_path / "text.png").write_text("no picture")
     for arguments, part in (
         (["project", "--input", str(tmp_path / "text.png")], "text.png: cannot be read as a picture"),
@@ -52,6 +60,9 @@ def test_editing_commands(last, tmp_path, capsys):
         (["project", "--input", other, "--start", "encoder"], "without encoder, is random"),
         (["interpolate", "--between", "x"], "between: got 'x', allowed are numbers of samples such as 3,17,5"),
         (["interpolate", "--between", "1"], "allowed are 2 samples or pictures or more"),
+        (["inpaint", "--input", other, "--mask", "middle"], "mask: got 'middle', allowed are top, bottom, left, right"),
+        (["inpaint", "--input", other, "--window", "4"], "window: got 4, allowed are odd numbers from 3 on"),
+        (["anogan", "--input", other, "--discrimination_weight", "2"], "allowed are values in [0, 1]"),
         (["interpolate", "--label", "1"], "has no labels; leave it out"),
     ):
         assert part in fails(capsys, *arguments, "--ckpt_path", last)
