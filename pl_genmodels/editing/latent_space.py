@@ -83,7 +83,7 @@ class LatentSpace:
     def searched(self) -> Iterator[None]:
         """Everything in evaluation mode and no weight with a gradient, while only latents change."""
         flags = [(weight, weight.requires_grad) for weight in self.model.parameters()]
-        with keeping_gradient(), evaluating(self.model), torch.enable_grad():
+        with evaluating(self.model), torch.enable_grad():
             try:
                 nn.Module.requires_grad_(self.model, False)
                 yield
