@@ -56,6 +56,7 @@ from pl_genmodels.networks.pixel_cnn import PixelCNNNetwork
 from pl_genmodels.networks.pixel_cnn_pp import PixelCNNPPNetwork
 from pl_genmodels.networks.pixel_rnn import DiagonalBiLSTMNetwork, PixelRNNNetwork, RowLSTMNetwork
 from pl_genmodels.networks.pixel_shuffle import PixelShuffleGenerator
+from pl_genmodels.networks.priors import RingPrior, SwissRollPrior
 from pl_genmodels.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from pl_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from pl_genmodels.networks.translators import EncoderDecoderTranslator, ResNetTranslator, UNetTranslator
@@ -136,7 +137,9 @@ __all__ = [
     "ResNetDiscriminator",
     "ResNetGenerator",
     "ResNetTranslator",
+    "RingPrior",
     "RowLSTMNetwork",
+    "SwissRollPrior",
     "Translator",
     "TwoWayDiscriminator",
     "TwoWayGenerator",
