@@ -8,10 +8,10 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from pl_genmodels.callbacks.fidelity import real_images
+from pl_genmodels.callbacks.fixed_images import fixed_images
 from pl_genmodels.callbacks.output import RunPictures, require_positive
 from pl_genmodels.callbacks.sample_grid import grid_picture, scatter_picture
-from pl_genmodels.types import Batch, as_batch
+from pl_genmodels.types import Batch
 
 POINTS_PER_SAMPLE = 32
 
@@ -23,7 +23,8 @@ class TranslationGrid(RunPictures):
     hold it; in the same row follows the other direction, if the model has it, from the target on. Points are drawn as
     translations over targets, a scatter for each direction.
 
-    Sources are the first ones of the validation data, or of the training data if there are no others.
+    Sources are taken evenly from the validation data, or from the training data if there are no others; from loaders
+    that are not of this package, they are the first ones.
 
     Args:
         every_n_images: Interval in images seen; also at the start and at the end.
@@ -57,7 +58,7 @@ class TranslationGrid(RunPictures):
         if self._batch is None:
             points = len(module.image_shape) == 1
             number = self.num_samples * (POINTS_PER_SAMPLE if points else 1)
-            self._batch = fixed_batch(trainer, module, number)
+            self._batch = fixed_images(trainer, module, number)
         batch = {key: value.to(module.device) for key, value in self._batch.items()}
         panels = [module.panels(batch, direction, self.seed) for direction in module.directions]
         if len(module.image_shape) == 1:
@@ -68,33 +69,6 @@ class TranslationGrid(RunPictures):
         colours = max(image.shape[1] for image in columns)
         rows = torch.stack([image.float().cpu().expand(-1, colours, -1, -1) for image in columns], dim=1)
         return grid_picture(rows.flatten(0, 1), len(columns), scale=max(1, 64 // rows.shape[-1]))
-
-
-def fixed_batch(trainer: Trainer, module: Any, number: int) -> Batch:
-    """The first samples of the validation data, or else of the training data, as models read them.
-
-    Args:
-        trainer: Whose data.
-        module: Whose keys name the entries.
-        number: How many; fewer if there are fewer on this rank.
-
-    Returns:
-        What the model names and the data hold, such as `source` and `target`, (number, ...) each, on the CPU.
-    """
-    try:
-        loader, _ = real_images(trainer, "val")
-    except ValueError:  # nothing validates
-        loader, _ = real_images(trainer, "train")
-    data: Any = getattr(trainer, "datamodule", None)
-    convert = getattr(data, "on_after_batch_transfer", None) if hasattr(data, "evaluation_loader") else None
-    found: list[Batch] = []
-    with torch.random.fork_rng(devices=[]):
-        for batch in loader:
-            batch = as_batch(batch if convert is None else convert(batch, 0), module.batch_keys)
-            found.append({key: batch[key] for key in module.batch_keys if key in batch})
-            if sum(len(part[module.batch_keys[0]]) for part in found) >= number:
-                break
-    return {key: torch.cat([part[key] for part in found])[:number].cpu() for key in found[0]}
 
 
 def side_by_side(pictures: list[Image.Image]) -> Image.Image:
