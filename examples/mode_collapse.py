@@ -46,11 +46,11 @@ if __name__ == "__main__":
     grid = figure.subplots(len(SYSTEMS), 6, sharex=True, sharey=True)
     for (name, system), row in zip(SYSTEMS.items(), grid, strict=True):
         seed_everything(0)
-        networks: Any = {"generator": partial(MLPGenerator, latent_dim=64), "discriminator": MLPDiscriminator}
-        adam, keep = partial(GANAdam, lr=5e-4), Keep(updates)
+        generator, discriminator = (partial(kind, hidden_dim=128) for kind in (MLPGenerator, MLPDiscriminator))
+        networks: Any = {"generator": partial(generator, latent_dim=64), "discriminator": discriminator}
+        adam, keep = partial(GANAdam, lr=1e-3), Keep(updates)
         model = system((2,), **networks, optimizer_generator=adam, optimizer_discriminator=adam)
-        quiet: Any = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-        Trainer(max_steps=last, callbacks=[keep], **quiet).fit(model, data)
+        Trainer(max_steps=last, callbacks=[keep], logger=False, enable_checkpointing=False).fit(model, data)
         clouds = [*keep.clouds, data.load("val").tensors["image"][:500]]
         for axes, cloud, step in zip(row, clouds, [*updates, 0], strict=True):
             found = mode_coverage(cloud, data.centers, data.sigma)["modes"]
