@@ -33,7 +33,7 @@ def histogram(train, test):
     return -(count / count.sum()).log2()[levels[1]].mean().item()
 
 
-def tinted(network=PixelCNNPPNetwork, epochs=EPOCHS):
+def tinted(network=PixelCNNPPNetwork):
     seed_everything(0, verbose=False)
     train, test = pictures("train"), torch.cat([pictures("val"), pictures("test")])
     make = functools.partial(network, channels=24, num_blocks=1)
@@ -41,11 +41,11 @@ def tinted(network=PixelCNNPPNetwork, epochs=EPOCHS):
     model = PixelCNNPP((3, 8, 8), network=make, likelihood=DiscretizedLogisticMixture(5), optimizer=optimizer)
     draw = iter(lambda: train[torch.randint(len(train), (BATCH,))], None)
     stream = Stream(lambda: next(draw), len(train) // BATCH)
-    fit(model, stream, epochs=epochs, callbacks=[GeneratorEMA(half_life=1500)])
+    fit(model, stream, epochs=EPOCHS, callbacks=[GeneratorEMA(half_life=1500)])
     found = -model.log_likelihood(test).mean().item() / (192 * math.log(2))
-    # no correct model of this size comes near 2; one that sees what it predicts does
+    # one that sees what it predicts gets down to 2.2 in as many steps
     return [
-        Check("bits per dimension, tinted digits", found, 2.0, 3.3, LAST[0]),
+        Check("bits per dimension, tinted digits", found, 2.5, 3.3, LAST[0]),
         Check("below those of the histogram by", histogram(train, test) - found, low=1.5, last=LAST[1]),
     ]
 
@@ -69,6 +69,6 @@ def test_pixel_cnn_pp():
 
 @pytest.mark.learning
 def test_a_leak_is_seen():
-    checks = tinted(Leaky, epochs=2)
+    checks = tinted(Leaky)
     print("\n".join(map(str, checks)))
     assert not passed(checks)
