@@ -36,8 +36,14 @@ def configs():
 
 @pytest.fixture(autouse=True)
 def environment():
-    """Each test leaves the environment as it was: Lightning writes a rank into it, which a later `fit` would take."""
+    """Each test leaves the environment as it was: Lightning writes a rank into it, which a later `fit` would take.
+
+    Only what has changed is written: a thread of a library that reads the environment meanwhile would crash.
+    """
     before = dict(os.environ)
     yield
-    os.environ.clear()
-    os.environ.update(before)
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    for name, value in before.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value

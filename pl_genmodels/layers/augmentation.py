@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from pl_genmodels.layers.noise import normal_like
 from pl_genmodels.specs import Recorded
 
 POLICIES = ("color", "translation", "cutout")
@@ -50,7 +51,7 @@ class InstanceNoise(Augmentation):
 
     def __call__(self, images: Tensor, images_seen: int) -> Tensor:  # noqa: D102
         std = self.std * max(0.0, 1 - images_seen / self.decay_images)
-        return images + std * torch.randn_like(images) if std else images
+        return images + std * normal_like(images) if std else images
 
 
 class DiffAugment(Augmentation):

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from pl_genmodels.layers.noise import normal_like
 from pl_genmodels.specs import Recorded
 
 
@@ -39,7 +40,7 @@ class GaussianCorruption(Corruption):
         self.std = std
 
     def corrupt(self, image: Tensor) -> Tensor:  # noqa: D102
-        return image + self.std * torch.randn_like(image)
+        return image + self.std * normal_like(image)
 
 
 class MaskingCorruption(Corruption):

@@ -6,6 +6,14 @@ import torch
 from torch import Tensor, nn
 
 
+def normal_like(values: Tensor) -> Tensor:
+    """Standard normal numbers of a tensor's shape, kind and device, in rows whatever its layout.
+
+    `torch.randn_like` keeps channels_last, in which a CPU draws one number at a time: six times slower.
+    """
+    return torch.randn(values.shape, dtype=values.dtype, device=values.device)
+
+
 class GaussianNoise(nn.Module):
     """Normal noise on what passes, in training only: it keeps a discriminator from learning few samples by heart.
 
@@ -26,7 +34,7 @@ class GaussianNoise(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Of any shape, kept."""
-        return features + self.std * torch.randn_like(features) if self.training and self.std else features
+        return features + self.std * normal_like(features) if self.training and self.std else features
 
     def extra_repr(self) -> str:  # noqa: D102
         return f"std={self.std}"
