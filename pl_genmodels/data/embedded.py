@@ -40,8 +40,7 @@ class Digits(ImageData):
 
     def __init__(self, size: int = 16, channels: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if size not in DIGIT_SIZES:
-            raise ValueError(f"size: got {size}, allowed are {', '.join(map(str, DIGIT_SIZES))}")
+        require_digit_size(size)
         self.image_shape = check_picture(size, channels)
         self.grey_levels = 17 if size == 8 else 256  # 0 to 16 in the file; up-sampling makes values in between
         self.save_hyperparameters()
@@ -58,6 +57,16 @@ class Digits(ImageData):
         images, labels = grey_digits(split)
         channels, size, _ = self.image_shape
         return TensorSet({"image": with_channels(resize(images, size), channels), "label": labels}, f"Digits {split}")
+
+
+def require_digit_size(size: int) -> None:
+    """Refuse a size that digits do not come in.
+
+    Raises:
+        ValueError: If it is none of `DIGIT_SIZES`.
+    """
+    if size not in DIGIT_SIZES:
+        raise ValueError(f"size: got {size}, allowed are {', '.join(map(str, DIGIT_SIZES))}")
 
 
 def grey_digits(split: str) -> tuple[Tensor, Tensor]:
@@ -93,8 +102,7 @@ class TintedDigits(ImageData):
 
     def __init__(self, size: int = 8, num_tints: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if size not in DIGIT_SIZES:
-            raise ValueError(f"size: got {size}, allowed are {', '.join(map(str, DIGIT_SIZES))}")
+        require_digit_size(size)
         if num_tints < 1:
             raise ValueError(f"num_tints: got {num_tints}, allowed is 1 or more")
         self.num_tints = num_tints
@@ -139,8 +147,7 @@ class StackedDigits(ImageData):
 
     def __init__(self, size: int = 16, num_samples: int = 25_600, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if size not in DIGIT_SIZES:
-            raise ValueError(f"size: got {size}, allowed are {', '.join(map(str, DIGIT_SIZES))}")
+        require_digit_size(size)
         if num_samples < 1:
             raise ValueError(f"num_samples: got {num_samples}, allowed is 1 or more")
         self.num_samples = num_samples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
@@ -20,9 +21,9 @@ class PlanePrior(Prior):
             raise ValueError(f"latent_dim: got {latent_dim}, allowed with {type(self).__name__} is 2")
         return self.points(num_samples, generator, device)
 
+    @abstractmethod
     def points(self, num_samples: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
         """Draw points, (num_samples, 2)."""
-        raise NotImplementedError
 
 
 class RingPrior(PlanePrior):
