@@ -15,6 +15,7 @@ from pl_genmodels.cli.errors import Parser
 from pl_genmodels.cli.evaluation import evaluate, parent_made, require_pictures
 from pl_genmodels.cli.export import export
 from pl_genmodels.cli.filling import anogan, inpaint
+from pl_genmodels.cli.manipulation import edit
 from pl_genmodels.cli.representation import encode, reconstruct, traverse
 from pl_genmodels.cli.translation import translate
 from pl_genmodels.models.base import SamplingModule
@@ -92,6 +93,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "arithmetic": arithmetic,
     "neighbours": neighbours,
     "project": project_pictures,
+    "edit": edit,
     "inpaint": inpaint,
     "anogan": anogan,
     "complete": complete,

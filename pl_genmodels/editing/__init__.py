@@ -5,6 +5,7 @@ from pl_genmodels.editing.arithmetic import arithmetic, around, combine
 from pl_genmodels.editing.inpainting import Filled, importance_weights, inpaint, poisson_blend
 from pl_genmodels.editing.interpolation import interpolate, lerp, slerp, walk
 from pl_genmodels.editing.latent_space import LatentSpace
+from pl_genmodels.editing.manipulation import edit, grey_of, morph, transfer, warped
 from pl_genmodels.editing.neighbours import Neighbours, nearest_neighbours
 from pl_genmodels.editing.projection import Found, descend, project
 
@@ -19,13 +20,18 @@ __all__ = [
     "around",
     "combine",
     "descend",
+    "edit",
+    "grey_of",
     "importance_weights",
     "inpaint",
     "interpolate",
     "lerp",
+    "morph",
     "nearest_neighbours",
     "poisson_blend",
     "project",
     "slerp",
+    "transfer",
     "walk",
+    "warped",
 ]

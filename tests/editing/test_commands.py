@@ -47,6 +47,14 @@ def test_editing_commands(last, tmp_path, capsys):
         assert Image.open(out).size[0] > 100
     main(["inpaint", "--ckpt_path", last, "--input", made, "--mask", "left", "--out", str(tmp_path / "f.png"), *few])
     assert Image.open(tmp_path / "f.png").size[0] > 8 * 64
+    out, path = str(tmp_path / "edited.png"), str(tmp_path / "path.png")
+    for arguments in (["--colour", f"{made}/000001.png", "--path", path], ["--sketch", f"{made}/000002.png"],
+                      ["--region", "2,2,8,8", "--shift", "3,-1"]):  # fmt: skip
+        main(["edit", "--ckpt_path", last, "--input", other, "--out", out, "--num_steps", "2", *arguments])
+        edited, whole = np.asarray(Image.open(out)), np.asarray(Image.open(other).convert("L"))
+        assert edited.shape == (30, 20)
+        assert (edited[[0, 1, -2, -1]] == whole[[0, 1, -2, -1]]).all(), "the central square alone is changed"
+    assert Image.open(path).size[0] > 8 * 64
     capsys.readouterr()
     main(["anogan", "--ckpt_path", last, "--input", made, "--out", str(tmp_path / "s.png"), *few])
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()[:3]]
@@ -63,6 +71,8 @@ def test_editing_commands(last, tmp_path, capsys):
         (["inpaint", "--input", other, "--mask", "middle"], "mask: got 'middle', allowed are top, bottom, left, right"),
         (["inpaint", "--input", other, "--window", "4"], "window: got 4, allowed are odd numbers from 3 on"),
         (["anogan", "--input", other, "--discrimination_weight", "2"], "allowed are values in [0, 1]"),
+        (["edit", "--input", other], "colour: got nothing to edit by, allowed are colour, sketch, both, or region"),
+        (["edit", "--input", other, "--region", "1,2"], "region: got '1,2', allowed are 4 whole numbers"),
         (["interpolate", "--label", "1"], "has no labels; leave it out"),
     ):
         assert part in fails(capsys, *arguments, "--ckpt_path", last)
