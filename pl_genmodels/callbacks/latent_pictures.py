@@ -240,7 +240,7 @@ class Reconstructions(LatentPictures):
     """
 
     key = "reconstructions"
-    needs = ("encode", "reconstruct")
+    needs = ("reconstruct",)
 
     def __init__(self, every_n_images: int = 10_000, num_samples: int = 32, columns: int = 4) -> None:
         super().__init__(every_n_images)

@@ -62,7 +62,7 @@ def reconstruct(
     """Put images beside what is left of them after the way through their codes and back.
 
     Args:
-        ckpt_path: Checkpoint of a model with an encoder.
+        ckpt_path: Checkpoint of a model with an encoder, or whose discriminator has one.
         out: A .png file, in which each image stands to the left of its reconstruction.
         input: A picture, or a folder of pictures; they are resized to what the model was trained on.
         data: Instead of an input: a data set of this package, or a folder; by default the data of the training run.
@@ -193,6 +193,8 @@ def require_encoder(model: Any, verb: str) -> None:
         ValueError: For a model without `encode`.
     """
     if hasattr(model, "encode") or (verb == "encode" and hasattr(model, "represent")):
+        return
+    if verb == "reconstruct" and hasattr(model, "reconstruct") and not hasattr(model, "translate"):
         return
     raise ValueError(
         f"{verb}: the checkpoint is of a {type(model).__name__}, which has no encoder; allowed for it are "

@@ -1,6 +1,13 @@
 """Generators, discriminators, encoders and decoders, and the abstract types that own ones subclass: plain torch."""
 
 from pl_genmodels.networks.acgan import ACGANDiscriminator, ACGANGenerator
+from pl_genmodels.networks.artgan import (
+    ArtGANClassifier,
+    ArtGANDecoder,
+    ArtGANGenerator,
+    AutoencodingClassifier,
+    OverSampledGenerator,
+)
 from pl_genmodels.networks.autoencoders import AutoencoderDiscriminator
 from pl_genmodels.networks.auxiliary import AuxiliaryDiscriminator
 from pl_genmodels.networks.base import (
@@ -70,7 +77,11 @@ from pl_genmodels.networks.wrapped import (
 __all__ = [
     "ACGANDiscriminator",
     "ACGANGenerator",
+    "ArtGANClassifier",
+    "ArtGANDecoder",
+    "ArtGANGenerator",
     "AutoencoderDiscriminator",
+    "AutoencodingClassifier",
     "AuxiliaryDiscriminator",
     "BEGANDecoder",
     "BEGANEncoder",
@@ -119,6 +130,7 @@ __all__ = [
     "NormalEncoder",
     "NormalPrior",
     "OneWay",
+    "OverSampledGenerator",
     "PackedDiscriminator",
     "PairDiscriminator",
     "PatchDiscriminator",

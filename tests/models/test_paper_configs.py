@@ -28,6 +28,7 @@ PARAMETERS = {
     "dualgan_facades": {"generator": 2 * 54_413_955, "discriminator": 2 * 2_765_633},
     "r3gan_cifar10": {"generator": 20_732_160, "discriminator": 20_683_776},
     "acgan_cifar10": {"generator": 2_994_051, "discriminator": 1_664_875},
+    "artgan_cifar10": {"generator": 2_670_755, "discriminator": 3_251_597},
     "icgan_celeba": {
         "generator": 3_724_160,
         "discriminator": 2_784_000,
@@ -110,7 +111,7 @@ def test_builds_at_the_papers_scale(path, tmp_path):
     assert len(optimizers) == len(model.players)
     for scheduler in schedulers:
         optimizer = scheduler.optimizer
-        start = optimizer.param_groups[0]["lr"]
+        start, share = optimizer.param_groups[0]["lr"], 0.5
         optimizer.step()
         if isinstance(scheduler, ConstantThenLinear):
             half_way, tolerance = scheduler.constant_epochs + scheduler.decay_epochs // 2, 1 / scheduler.decay_epochs
@@ -121,9 +122,9 @@ def test_builds_at_the_papers_scale(path, tmp_path):
         elif isinstance(scheduler, ExponentialLR):
             half_way, tolerance = round(math.log(0.5) / math.log(scheduler.gamma)), 1e-3
         elif isinstance(scheduler, StepLR):
-            half_way, tolerance = scheduler.step_size, 1e-9
+            half_way, share, tolerance = scheduler.step_size, scheduler.gamma, 1e-9
         else:
             half_way, tolerance = scheduler.total_iters // 2, 1e-3
         for _ in range(half_way):
             scheduler.step()
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(start / 2, rel=2 * tolerance)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(start * share, rel=2 * tolerance)
