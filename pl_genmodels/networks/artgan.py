@@ -75,13 +75,19 @@ class AutoencodingClassifier(Classifier):
     def classify(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:  # noqa: D102
         return self.encoder(image, with_features=True, with_classes=True)
 
-    def forward(self, image: Tensor, with_reconstruction: bool = False, **options: Any) -> Any:
+    def forward(
+        self,
+        image: Tensor,
+        with_features: bool = False,
+        with_classes: bool = False,
+        with_reconstruction: bool = False,
+    ) -> Any:
         """See `Classifier`; with `with_reconstruction` logits of the classes and the sample from its code.
 
         (B, *image_shape) to (B, num_classes) and (B, *image_shape).
         """
         if not with_reconstruction:
-            return super().forward(image, **options)
+            return super().forward(image, with_features, with_classes)
         logits, features = self.classify(image)
         again = self.decoder(features[-1].flatten(1))
         return logits, again.tanh() if image.ndim == 4 else again
