@@ -49,6 +49,7 @@ from pl_genmodels.losses.penalties import (
     WeightClipping,
 )
 from pl_genmodels.losses.similarity import absolute_error, per_sample, squared_error
+from pl_genmodels.losses.witness import witness_penalty
 from pl_genmodels.losses.wrapped import LabelNoise, LeCam
 
 __all__ = [
@@ -109,4 +110,5 @@ __all__ = [
     "squared_distances",
     "squared_error",
     "squared_mmd",
+    "witness_penalty",
 ]

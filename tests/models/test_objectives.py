@@ -11,7 +11,15 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback
 
 from pl_genmodels.layers.balance import Balance
-from pl_genmodels.losses import R1, GaussianSum, Margin, MomentMatching, RationalQuadratic, WeightClipping
+from pl_genmodels.losses import (
+    R1,
+    GaussianSum,
+    Margin,
+    MomentMatching,
+    RationalQuadratic,
+    WeightClipping,
+    witness_penalty,
+)
 from pl_genmodels.models.gan.began import BEGAN
 from pl_genmodels.models.gan.bsgan_discrete import BSGANDiscrete
 from pl_genmodels.models.gan.d2gan import D2GAN
@@ -245,6 +253,27 @@ def test_mmd_gan_terms():
     assert rank < 0
 
 
+def test_mmd_gan_with_a_witness_bounds_no_weights(tmp_path):
+    model = mmd_gan(reconstruction_weight=0.0, rank_weight=0.0, witness_weight=2.0, clip=None)
+    assert model.replicated_players() == {"discriminator"}
+    batch, generated = drawn(model)
+    images = batch["image"], generated["image"].detach()
+    encoder = model.discriminator.encoder
+    codes = [encoder(each) for each in images]
+    torch.manual_seed(5)
+    terms = model.discriminator_terms(batch, {"image": images[1]})
+    torch.manual_seed(5)
+    wanted = 2.0 * witness_penalty(encoder, model.matching.kernel, *images, *codes)
+    torch.testing.assert_close(terms["witness"], wanted)
+    with torch.no_grad():
+        for parameter in model.discriminator.parameters():
+            parameter.fill_(3.0)
+    model.after_step("discriminator")
+    assert all((parameter == 3).all() for parameter in encoder.parameters())
+    fit(mmd_gan(witness_weight=1.0, clip=None, warmup_updates=0), loader(6), tmp_path)
+    assert "witness" not in mmd_gan().discriminator_terms(batch, generated)
+
+
 def test_mmd_gan_players_pull_the_discrepancy_apart():
     model = mmd_gan(reconstruction_weight=0.0, rank_weight=0.0)
     batch = drawn(model, 40)[0]
@@ -366,6 +395,7 @@ def test_ranking_of_known_scores():
         (lambda: gan(model=BEGAN, gamma=0.0), "gamma: got 0.0, allowed is more than 0 and at most 1"),
         (lambda: gan(model=BEGAN, balance_rate=0.0), "balance_rate: got 0.0, allowed is more than 0"),
         (lambda: mmd_gan(rank_weight=-1.0), "rank_weight: got -1.0, allowed is 0 or more"),
+        (lambda: mmd_gan(witness_weight=-1.0), "witness_weight: got -1.0, allowed is 0 or more"),
         (lambda: mmd_gan(warmup_steps=0), "warmup_updates, warmup_steps: got 25, 0, allowed are"),
         (lambda: GMMNAE((2,), code_dim=0), "code_dim: got 0, allowed is 1 or more"),
         (lambda: discrete(num_candidates=1), "num_candidates: got 1, allowed is 2 or more"),

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from pl_genmodels.layers.ranks import mean_over_ranks
-from pl_genmodels.losses import GaussianSum, MomentMatching, WeightClipping
+from pl_genmodels.losses import GaussianSum, MomentMatching, WeightClipping, witness_penalty
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.latent_gan import LatentGAN
 from pl_genmodels.models.optimizers import WGANRMSprop
@@ -27,8 +27,9 @@ class MMDGAN(LatentGAN):
     samples above those of generated ones (equations 4 and 5, and the authors' code, which clips the encoder only). M
     and r are of the batches of all ranks, but of one micro-batch at a time.
 
-    With an unbiased `loss` without root and a `RationalQuadratic` kernel it is the discrepancy of Binkowski et al.
-    2018.
+    Binkowski et al. 2018 bound the witness of M in place of the weights: an unbiased `loss` without root and with a
+    `RationalQuadratic` kernel, `clip: null`, no rank or reconstruction, and a `witness_weight`, which adds its
+    multiple of $(\|\nabla w(u)\| - 1)^2$ to the discriminator's loss, see `witness_penalty`.
 
     Args:
         image_shape: See `GenerativeModule`.
@@ -37,7 +38,8 @@ class MMDGAN(LatentGAN):
         loss: The discrepancy M of codes.
         reconstruction_weight: lambda_AE, 8 in the authors' code.
         rank_weight: lambda_r, 16 in the authors' code.
-        clip: Every parameter of the encoder stays in [-clip, clip].
+        witness_weight: Of the penalty on the witness's gradient, 1 in its paper, 0 in the first.
+        clip: Every parameter of the encoder stays in [-clip, clip]; None for no bounds.
         critic_steps: Discriminator steps for one generator step.
         warmup_updates: The first so many generator updates, and every 500th, get `warmup_steps` discriminator steps; 0
             turns the schedule off.
@@ -67,7 +69,8 @@ class MMDGAN(LatentGAN):
         loss: MomentMatching = MomentMatching(GaussianSum((1.0, 2.0, 4.0, 8.0, 16.0))),
         reconstruction_weight: float = 8.0,
         rank_weight: float = 16.0,
-        clip: float = 0.01,
+        witness_weight: float = 0.0,
+        clip: float | None = 0.01,
         critic_steps: int = 5,
         warmup_updates: int = 25,
         warmup_steps: int = 100,
@@ -75,11 +78,12 @@ class MMDGAN(LatentGAN):
         optimizer_discriminator: Callable[[Iterable], Optimizer] = WGANRMSprop,
         **kwargs: Any,
     ) -> None:
-        for name, weight in (("reconstruction_weight", reconstruction_weight), ("rank_weight", rank_weight)):
+        weights = {"reconstruction": reconstruction_weight, "rank": rank_weight, "witness": witness_weight}
+        for name, weight in weights.items():
             if weight < 0:
-                raise ValueError(f"{name}: got {weight}, allowed is 0 or more")
-        self.matching, self.clipping = loss, WeightClipping(clip)
-        self.reconstruction_weight, self.rank_weight = reconstruction_weight, rank_weight
+                raise ValueError(f"{name}_weight: got {weight}, allowed is 0 or more")
+        self.matching, self.clipping = loss, None if clip is None else WeightClipping(clip)
+        self.reconstruction_weight, self.rank_weight, self.witness_weight = weights.values()
         steps_with_warmup(0, critic_steps, warmup_updates, warmup_steps)  # refuses wrong counts
         self.warmup_updates, self.warmup_steps = warmup_updates, warmup_steps
         super().__init__(
@@ -95,7 +99,12 @@ class MMDGAN(LatentGAN):
     def build(self, image_shape: ImageShape) -> None:
         """Create both networks; the encoder starts within its bounds."""
         super().build(image_shape)
-        self.clipping.attach(self.discriminator.encoder)
+        if self.clipping is not None:
+            self.clipping.attach(self.discriminator.encoder)
+
+    def replicated_players(self) -> set[str]:
+        """A gradient of the witness's gradient needs the encoder whole."""
+        return super().replicated_players() | ({"discriminator"} if self.witness_weight else set())
 
     def codes(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Minus errors of reconstruction, (B,), and codes, (B, code_dim)."""
@@ -116,9 +125,11 @@ class MMDGAN(LatentGAN):
             "reconstruction": -self.reconstruction_weight * (logits_real + logits_fake),
             "rank": -self.rank(codes_real, codes_fake),
         }
-        for penalty in self.penalties:
-            terms[penalty.name] = penalty(self.discriminator, real, fake)
-        return terms
+        if self.witness_weight:
+            encoder, kernel = self.discriminator.encoder, self.matching.kernel
+            excess = witness_penalty(encoder, kernel, real, fake, codes_real, codes_fake)
+            terms["witness"] = self.witness_weight * excess
+        return {**terms, **self.penalty_terms(real, fake)}
 
     def generator_terms(self, batch: Batch, generated: Batch) -> Terms:
         """G brings its batch's codes to those of the real one."""
@@ -132,5 +143,5 @@ class MMDGAN(LatentGAN):
     def after_step(self, player: str) -> None:
         """Bring the encoder, not the decoder, back within its bounds."""
         super().after_step(player)
-        if player == "discriminator":
+        if player == "discriminator" and self.clipping is not None:
             self.clipping.project(self.discriminator.encoder)
