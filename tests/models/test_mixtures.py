@@ -15,7 +15,7 @@ from pl_genmodels.losses.boosting import boosting_weights, mixture_shares
 from pl_genmodels.models.gan.adagan import AdaGAN
 from pl_genmodels.models.gan.bayesian_gan import BayesianGAN
 from pl_genmodels.models.sghmc import SGHMC, counted_normal
-from pl_genmodels.networks import DCGANDiscriminator
+from pl_genmodels.networks import DCGANDiscriminator, DCGANGenerator
 from pl_genmodels.networks.ensemble import Stacked
 from tests.models.harness import SaveAt, assert_equal, everything
 from tests.small import fit, gan, loader
@@ -185,6 +185,21 @@ def test_posterior_samples_differ_and_all_are_drawn_from():
     samples, one = model.decode(latents), model.generator(z, torch.zeros_like(members))
     assert (samples - one).abs().amax(1)[members > 0].min() > 1e-3
     torch.testing.assert_close(samples[members == 0], one[members == 0])
+
+
+def test_convolutions_and_batch_statistics_of_several_networks(tmp_path):
+    """As in the paper: every generator keeps statistics of its own, and samples by them."""
+    networks = {
+        "generator": partial(DCGANGenerator, channels=2),
+        "discriminator": partial(DCGANDiscriminator, channels=2),
+    }
+    model = gan((1, 8, 8), BayesianGAN, num_generators=3, **networks)
+    fit(model, loader(2, (1, 8, 8)), tmp_path)
+    names = [name for name, _ in model.generator.named_buffers() if "running_mean" in name]
+    means = dict(model.generator.named_buffers())[names[0]]
+    assert means.shape[0] == 3
+    assert all(means[0].ne(other).all() for other in means[1:])
+    assert model.sample(5, seed=0).isfinite().all()
 
 
 def test_what_does_not_go_with_several_networks():
