@@ -47,6 +47,7 @@ from pl_genmodels.networks.gated_pixel_cnn import GatedPixelCNNNetwork
 from pl_genmodels.networks.infogan import InfoGANDiscriminator, InfoGANGenerator
 from pl_genmodels.networks.ladder import LadderNetwork
 from pl_genmodels.networks.made import MADENetwork, NADENetwork, VectorNetwork
+from pl_genmodels.networks.maxout import MaxoutDiscriminator
 from pl_genmodels.networks.mirza import TwoWayDiscriminator, TwoWayGenerator
 from pl_genmodels.networks.mlp import (
     DecoderGenerator,
@@ -124,6 +125,7 @@ __all__ = [
     "MLPEncoder",
     "MLPGenerator",
     "MLPTranslator",
+    "MaxoutDiscriminator",
     "MinibatchDiscriminator",
     "NADENetwork",
     "NoisyGenerator",

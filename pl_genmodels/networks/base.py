@@ -277,11 +277,11 @@ class UniformPrior(Prior):
 
 
 def with_activations(layers: nn.Sequential, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """What layers make of a sample, and the values after each of their rectifiers."""
+    """What layers make of a sample, and the values after each of their activations."""
     found = []
     for layer in layers:
         image = layer(image)
-        if isinstance(layer, (nn.ReLU, nn.LeakyReLU)):
+        if isinstance(layer, (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.Softplus, nn.Sigmoid, nn.Tanh)):
             found.append(image)
     return image, found
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pl_genmodels.networks.conditional import ConditionalDiscriminator, ConditionalGenerator
+from pl_genmodels.networks.maxout import Maxout
 from pl_genmodels.types import ImageShape
 
 
@@ -47,24 +48,6 @@ class TwoWayGenerator(ConditionalGenerator):
     def forward(self, latent: Tensor, condition: Tensor) -> Tensor:  # noqa: D102
         both = torch.cat([self.of_latent(latent), self.of_condition(condition.to(latent.dtype))], 1)
         return self.joint(both).unflatten(1, self.image_shape)
-
-
-class Maxout(nn.Module):
-    """The largest of several linear maps, unit by unit (Goodfellow et al. 2013).
-
-    Args:
-        in_features: Length of what comes in.
-        units: Length of what goes out.
-        pieces: Linear maps a unit.
-    """
-
-    def __init__(self, in_features: int, units: int, pieces: int) -> None:
-        super().__init__()
-        self.pieces, self.linear = pieces, nn.Linear(in_features, units * pieces)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_features) to (B, units)."""
-        return self.linear(x).unflatten(1, (-1, self.pieces)).amax(2)
 
 
 class TwoWayDiscriminator(ConditionalDiscriminator):

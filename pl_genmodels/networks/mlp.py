@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -22,7 +22,9 @@ def leaky_relu() -> nn.Module:
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": leaky_relu,
+    "elu": nn.ELU,
     "softplus": nn.Softplus,
+    "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
 }
 
@@ -36,7 +38,8 @@ class MLPGenerator(Generator):
         hidden_dim: Units of each hidden layer.
         num_layers: Number of hidden layers.
         batch_norm: Normalise the hidden layers over the batch.
-        activation: `relu`, `leaky_relu`, `softplus` or `tanh`.
+        activation: `relu`, `leaky_relu`, `elu`, `softplus`, `sigmoid` or `tanh`.
+        hidden_dims: Units of each hidden layer, in place of the same ones in all.
 
     Raises:
         ValueError: If there is no such activation.
@@ -50,13 +53,11 @@ class MLPGenerator(Generator):
         num_layers: int = 2,
         batch_norm: bool = False,
         activation: str = "relu",
+        hidden_dims: Sequence[int] | None = None,
     ) -> None:
         super().__init__(image_shape, latent_dim)
-        activate = activation_of("MLPGenerator", activation)
-        widths = [latent_dim] + [hidden_dim] * num_layers
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), *([nn.BatchNorm1d(after)] if batch_norm else []), activate()]
+        widths = [latent_dim, *([hidden_dim] * num_layers if hidden_dims is None else hidden_dims)]
+        layers = hidden_layers("MLPGenerator", widths, activation, batch_norm)
         layers.append(nn.Linear(widths[-1], math.prod(self.image_shape)))
         if len(self.image_shape) == 3:
             layers.append(nn.Tanh())
@@ -100,7 +101,7 @@ class MLPTranslator(Translator):
 
 
 class MLPDiscriminator(Discriminator):
-    """Linear layers with LeakyReLU.
+    """Linear layers with LeakyReLU, or another activation.
 
     Args:
         image_shape: Shape of one sample.
@@ -109,6 +110,7 @@ class MLPDiscriminator(Discriminator):
         negative_slope: Of LeakyReLU.
         gain: Factor on the logit. With spectral normalisation a gain of 1 makes the critic too smooth for small nets;
             5 to 20 restores its range.
+        activation: Another one in place of LeakyReLU: `relu`, `elu`, `softplus`, `sigmoid` or `tanh`.
     """
 
     gives_features = True
@@ -120,12 +122,14 @@ class MLPDiscriminator(Discriminator):
         num_layers: int = 2,
         negative_slope: float = 0.2,
         gain: float = 1.0,
+        activation: str = "leaky_relu",
     ) -> None:
         super().__init__(image_shape)
         widths = [math.prod(self.image_shape)] + [hidden_dim] * num_layers
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.LeakyReLU(negative_slope)]
+        layers = hidden_layers("MLPDiscriminator", widths, activation)
+        for layer in layers:
+            if isinstance(layer, nn.LeakyReLU):
+                layer.negative_slope = negative_slope
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
         self.gain = gain
 
@@ -168,7 +172,7 @@ class MLPEncoder(Encoder):
         num_features: Length of what it gives.
         hidden_dim: Units of each hidden layer.
         num_layers: Number of hidden layers; 0 makes it linear.
-        activation: `relu`, `leaky_relu`, `softplus` or `tanh`.
+        activation: `relu`, `leaky_relu`, `elu`, `softplus`, `sigmoid` or `tanh`.
         batch_norm: Normalise the hidden layers over the batch.
     """
 
@@ -198,7 +202,7 @@ class MLPDecoder(Decoder):
         latent_dim: Length of a latent.
         hidden_dim: Units of each hidden layer.
         num_layers: Number of hidden layers; 0 makes it linear.
-        activation: `relu`, `leaky_relu`, `softplus` or `tanh`.
+        activation: `relu`, `leaky_relu`, `elu`, `softplus`, `sigmoid` or `tanh`.
     """
 
     def __init__(

@@ -11,7 +11,9 @@ from torch.optim.lr_scheduler import ExponentialLR, StepLR
 
 from pl_genmodels.cli import GenerativeCLI
 from pl_genmodels.models.classifying_gan import ClassifyingGAN
+from pl_genmodels.models.gan.unrolled_gan import UnrolledGAN
 from pl_genmodels.models.likelihood import ObjectiveModule
+from pl_genmodels.models.lookahead import Lookahead
 from pl_genmodels.models.schedules import ConstantThenExponential, ConstantThenLinear
 from pl_genmodels.models.translating import TranslationModule
 from tests.conftest import ROOT
@@ -41,6 +43,32 @@ PARAMETERS = {
     "d2gan_ring8": {"generator": 49_666, "discriminator": 513, "reverse_discriminator": 513},
     "improved_gan_mnist": {"generator": 695_784, "discriminator": 1_541_020},
     "am_gan_cifar10": {"generator": 7_138_944, "discriminator": 1_557_002},
+    "adagan_ring8": {
+        "generator": 17_538,
+        "discriminator": 17_025,
+        "components": 175_380,
+        "classifier": 17_025,
+        "weigher": 17_025,
+        "new_discriminator": 17_025,
+    },
+    "b_gan_cifar10": {"generator": 1_068_928, "discriminator": 663_296},
+    "bayesian_gan_cifar10": {"generator": 21_378_560, "discriminator": 1_486_464},
+    "bsgan_celeba": {"generator": 3_281_792, "discriminator": 2_765_568},
+    "bsgan_discrete_mnist": {"generator": 6_627_521, "discriminator": 373_761},
+    "d2gan_cifar10": {"generator": 1_068_928, "discriminator": 663_296, "reverse_discriminator": 663_296},
+    "ebgan_celeba": {"generator": 3_576_704, "discriminator": 12_280_227},
+    "fgan_mnist": {"generator": 2_508_784, "discriminator": 246_481},
+    "gan_mnist": {"generator": 2_503_984, "discriminator": 1_231_441},
+    "gan_packed_ring8": {"generator": 486_402, "discriminator": 407_201},
+    "gmmn_ae_mnist": {"generator": 379_104, "encoder": 836_640, "decoder": 837_392},
+    "gmmn_mnist": {"generator": 1_149_904},
+    "gogan_celeba": {"generator": 3_576_704, "discriminator": 2_765_568, "previous_generator": 3_576_704},
+    "lsgan_ring8": {"generator": 49_666, "discriminator": 17_025},
+    "minibatch_discrimination_cifar10": {"generator": 3_448_576, "discriminator": 4_558_185},
+    "mmd_gan_cifar10": {"generator": 1_183_616, "discriminator": 4_701_731},
+    "mmd_gan_witness_cifar10": {"generator": 1_183_616, "discriminator": 2_356_320},
+    "unrolled_gan_ring8": {"generator": 49_666, "discriminator": 17_025},
+    "wgan_lsun": {"generator": 3_576_704, "discriminator": 2_765_568},
     "began_celeba": {"generator": 1_716_611, "discriminator": 13_552_451},
     "cogan_mnist": {"generator": 7_842_694, "discriminator": 427_593},
     "unit_day2night": {"generator": 18_017_286, "discriminator": 5_529_474},
@@ -69,6 +97,9 @@ def terms_of(model, batch):
     """Every player's terms, or the terms of the one objective."""
     if isinstance(model, ObjectiveModule):
         return [model.terms(batch)]
+    if isinstance(model, UnrolledGAN):  # whose optimiser a Trainer would make
+        optimizer = model.configure_optimizers()[0][0]
+        model.lookahead = lambda: Lookahead(model.discriminator, optimizer)
     batch = model.draw(batch)
     generated = model.generate(batch)
     return [getattr(model, f"{player}_terms")(batch, generated) for player in model.players]
@@ -103,8 +134,9 @@ def test_builds_at_the_papers_scale(path, tmp_path):
         batch[condition.entry] = condition.draw(2, None, model.device)
     elif isinstance(model, ClassifyingGAN):
         batch["label"] = torch.zeros(2).long()
+    rows = 2 // getattr(getattr(model, "discriminator", None), "num_packed", 1)
     for terms in terms_of(model, batch):
-        assert all(term.shape == (2,) and torch.isfinite(term).all() for term in terms.values())
+        assert all(term.shape == (rows,) and torch.isfinite(term).all() for term in terms.values())
     if isinstance(model, ObjectiveModule):
         return
     optimizers, schedulers = model.configure_optimizers()
