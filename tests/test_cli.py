@@ -224,6 +224,24 @@ def test_a_mistake_is_one_sentence(arguments, parts, capsys, place):
         assert part in sentence
 
 
+@pytest.mark.parametrize(
+    ("stem", "arguments", "sentence"),
+    [
+        ("gan_noisy", ["--model.loss.init_args.loss", "Wasserstein"], "Wasserstein, which has no labels to change"),
+        ("improved_gan", ["--data", "SwissRoll"], "a MLPClassifier needs 'label' too"),
+        ("gan_packed", ["--data.batch_size", "63"], "num_packed: got 2 with a batch of 63 samples"),
+        (
+            "unrolled_gan",
+            ["--model.optimizer_discriminator", "torch.optim.Adagrad"],
+            "optimizer_discriminator: got Adagrad, whose step cannot be differentiated",
+        ),
+        ("mmd_gan", ["--model.loss.unbiased", "true"], "root: got true with unbiased true"),
+    ],
+)
+def test_tricks_that_contradict_each_other_are_one_sentence(stem, arguments, sentence, capsys, place):
+    assert sentence in fails(capsys, "fit", "--config", str(ROOT / "configs" / f"{stem}.yaml"), *arguments)
+
+
 def test_a_users_subclass_hides_no_class_from_the_choices(capsys, place):
     from pl_genmodels.models.gan.lsgan import LSGAN
 
