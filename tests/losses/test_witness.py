@@ -27,15 +27,11 @@ def line(slope):
     return layer
 
 
-def penalty_of(encoder, kernel, real, fake):
-    return witness_penalty(encoder, kernel, real, fake, encoder(real), encoder(fake))
-
-
 def test_of_means_on_a_line():
     """W(t) = a^2 t (E x - E y), whose slope has the derivative 2 a (E x - E y): half of it by the batches' codes."""
     real, fake = DOUBLE([[1.0], [2.0]]), DOUBLE([[0.0], [-1.0]])  # means 1.5 and -0.5
     encoder = line(1.5)
-    values = penalty_of(encoder, Product(), real, fake)
+    values = witness_penalty(encoder, Product(), real, fake)
     torch.testing.assert_close(values, DOUBLE([(2.25 * 2 - 1) ** 2] * 2))
     (gradient,) = torch.autograd.grad(values.mean(), encoder.weight)
     assert gradient.item() == pytest.approx(2 * (2.25 * 2 - 1) * 2 * 1.5 * 2)
@@ -46,7 +42,7 @@ def test_of_a_kernel_on_a_line():
     kernel, real, fake = RationalQuadratic((1.0,)), DOUBLE([[1.0], [2.0]]), DOUBLE([[0.0], [-1.0]])
     encoder = line(1.0)
     torch.manual_seed(3)
-    values = penalty_of(encoder, kernel, real, fake)
+    values = witness_penalty(encoder, kernel, real, fake)
     torch.manual_seed(3)
     points = fake + torch.rand(2, 1, dtype=torch.float64) * (real - fake)
 
@@ -67,7 +63,7 @@ def test_gradient_against_finite_differences():
         with torch.no_grad():
             for parameter, weight in zip(encoder.parameters(), weights, strict=True):
                 parameter.copy_(weight)
-        return penalty_of(encoder, RationalQuadratic(), real, fake).mean()
+        return witness_penalty(encoder, RationalQuadratic(), real, fake).mean()
 
     weights = [parameter.detach().clone() for parameter in encoder.parameters()]
     gradients = torch.autograd.grad(value(*weights), list(encoder.parameters()))
@@ -91,8 +87,8 @@ def test_points_lie_between_the_samples_each_at_a_share_of_its_own():
             return self.scale * points
 
     real, fake = torch.ones(200, 3, dtype=torch.float64), torch.zeros(200, 3, dtype=torch.float64)
-    penalty_of(Keeping(), Product(), real, fake)
-    points = seen[-1]
+    witness_penalty(Keeping(), Product(), real, fake)
+    points = seen[-1][:200]
     assert torch.equal(points, points[:, :1].expand(-1, 3))
     assert 0 <= points.min() < 0.05
     assert 0.95 < points.max() <= 1

@@ -127,8 +127,7 @@ class MMDGAN(LatentGAN):
         }
         if self.witness_weight:
             encoder, kernel = self.discriminator.encoder, self.matching.kernel
-            excess = witness_penalty(encoder, kernel, real, fake, codes_real, codes_fake)
-            terms["witness"] = self.witness_weight * excess
+            terms["witness"] = self.witness_weight * witness_penalty(encoder, kernel, real, fake)
         return {**terms, **self.penalty_terms(real, fake)}
 
     def generator_terms(self, batch: Batch, generated: Batch) -> Terms:
