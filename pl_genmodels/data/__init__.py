@@ -1,5 +1,6 @@
 """LightningDataModules: sets inside Python packages, points, sprites, standard sets, any folder of pictures, pairs."""
 
+from pl_genmodels.data.barred import BarredDigits, CelebAByAttribute
 from pl_genmodels.data.base import ImageData, rebuild
 from pl_genmodels.data.embedded import Digits, Faces, Patches, Photographs, StackedDigits, Textures, TintedDigits
 from pl_genmodels.data.factors import FactorData, FactorSet
@@ -20,7 +21,9 @@ __all__ = [
     "LSUN",
     "MNIST",
     "AlignedFolder",
+    "BarredDigits",
     "CelebA",
+    "CelebAByAttribute",
     "DSprites",
     "Digits",
     "DigitsToColour",

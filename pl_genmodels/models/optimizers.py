@@ -217,3 +217,16 @@ class DualGANRMSprop(WGANRMSprop):
 
     def __init__(self, params: ParamsT, lr: float = 5e-5, alpha: float = 0.9) -> None:
         super().__init__(params, lr, alpha)
+
+
+class GeneGANRMSprop(WGANRMSprop):
+    """WGAN's RMSProp with a still shorter memory, as in GeneGAN's code (Zhou et al. 2017).
+
+    Args:
+        params: Parameters of one player.
+        lr: Learning rate.
+        alpha: Decay of the mean square.
+    """
+
+    def __init__(self, params: ParamsT, lr: float = 5e-5, alpha: float = 0.8) -> None:
+        super().__init__(params, lr, alpha)

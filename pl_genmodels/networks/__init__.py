@@ -44,6 +44,7 @@ from pl_genmodels.networks.coupled_autoencoders import (
 from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from pl_genmodels.networks.ensemble import DiscriminatorEnsemble, GeneratorEnsemble
 from pl_genmodels.networks.gated_pixel_cnn import GatedPixelCNNNetwork
+from pl_genmodels.networks.genes import GeneDiscriminator, GeneTranslator
 from pl_genmodels.networks.infogan import InfoGANDiscriminator, InfoGANGenerator
 from pl_genmodels.networks.ladder import LadderNetwork
 from pl_genmodels.networks.made import MADENetwork, NADENetwork, VectorNetwork
@@ -112,6 +113,8 @@ __all__ = [
     "Encoder",
     "EncoderDecoderTranslator",
     "GatedPixelCNNNetwork",
+    "GeneDiscriminator",
+    "GeneTranslator",
     "Generator",
     "GeneratorEnsemble",
     "InfoGANDiscriminator",

@@ -37,6 +37,7 @@ PARAMETERS = {
         "encoder_latent": 2_839_108,
         "encoder_condition": 2_797_042,
     },
+    "genegan_celeba": {"generator": 8_934_400, "discriminator": 2 * 6_832_641},
     "infogan_mnist": {"generator": 6_652_481, "discriminator": 6_558_144 + 1_025 + 133_004},
     "bigan_mnist": {"generator": 1_909_520, "encoder": 1_908_786, "discriminator": 1_961_011},
     "cgan_mnist": {"generator": 2_413_984, "discriminator": 1_224_351},
