@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -218,7 +219,7 @@ def latent_space(verb: str, ckpt_path: str, label: int | None = None) -> LatentS
     if label is None:
         return LatentSpace(model)
     number = getattr(getattr(model, "condition", None), "num_classes", getattr(model, "num_classes", None))
-    if number is None:
+    if number is None or "label" not in inspect.signature(model.decode).parameters:
         raise ValueError(f"label: got {label}, but a {type(model).__name__} has no labels; leave it out")
     if not 0 <= label < number:
         raise ValueError(f"label: got {label}, allowed are 0 to {number - 1}")

@@ -77,6 +77,8 @@ class LatentSpace:
         network = getattr(self.model, "discriminator", None)
         if not getattr(network, "gives_features", False) or hasattr(self.model, "judge_pairs"):
             return None
+        if getattr(network, "image_shape", None) != self.model.image_shape:  # it judges codes
+            return None
         return lambda image: network(image, with_features=True)[1][-1].flatten(1)  # type: ignore[misc]
 
     @contextmanager

@@ -103,7 +103,7 @@ class AdversarialAutoencoder(LatentGenerator):
     def build(self, image_shape: ImageShape) -> None:
         """Create the three networks."""
         generator, encoder, discriminator = self._parts
-        self.generator = generator(image_shape)
+        self.generator = self.create("generator", generator, image_shape)
         self.encoder = encoder(image_shape, self.generator.latent_dim)
         for network in (self.generator, self.encoder):
             stored_for(image_shape, network)
@@ -133,10 +133,14 @@ class AdversarialAutoencoder(LatentGenerator):
         """Codes with gradient, (B, *image_shape) to (B, latent_dim)."""
         return self.encoder(image)
 
+    def decoded(self, codes: Tensor, batch: Batch) -> Tensor:
+        """Samples for the codes of a batch with gradient, (B, latent_dim) to (B, *image_shape)."""
+        return self.generator(codes)
+
     def autoencoder_terms(self, batch: Batch, generated: Batch) -> Terms:
         """The error of the way there and back."""
         image = batch["image"]
-        again = at_least_single(self.generator(self.codes_of(image)))
+        again = at_least_single(self.decoded(self.codes_of(image), batch))
         error = per_sample(squared_error(again, at_least_single(image)))
         return {"reconstruction": self.reconstruction_weight * error}
 
@@ -144,19 +148,21 @@ class AdversarialAutoencoder(LatentGenerator):
         """Draws from the prior are real, codes are not."""
         with torch.no_grad():
             codes = self.codes_of(batch["image"])
-        return {"adversarial": self.loss.discriminator(self.judge(batch["latent"]), self.judge(codes))}
+        real, fake = self.judge_codes(batch["latent"], batch), self.judge_codes(codes, batch)
+        return {name: self.loss.discriminator(real[name], fake[name]) for name in real}
 
     def encoder_terms(self, batch: Batch, generated: Batch) -> Terms:
         """Codes that are taken for draws."""
-        real = None
+        real: dict[str, Tensor] = {}
         if self.loss.generator_needs_real:
             with torch.no_grad():
-                real = self.judge(batch["latent"])
-        return {"adversarial": self.loss.generator(self.judge(self.codes_of(batch["image"])), real)}
+                real = self.judge_codes(batch["latent"], batch)
+        fake = self.judge_codes(self.codes_of(batch["image"]), batch)
+        return {name: self.loss.generator(fake[name], real.get(name)) for name in fake}
 
-    def judge(self, codes: Tensor) -> Tensor:
-        """Logits in at least single precision, (B, latent_dim) to (B,)."""
-        return at_least_single(self.discriminator(codes))
+    def judge_codes(self, codes: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Logits by the name of their term, in at least single precision, (B, latent_dim) to (B,) each."""
+        return {"adversarial": at_least_single(self.discriminator(codes))}
 
     # ---- what one does with it
 

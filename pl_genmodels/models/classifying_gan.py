@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.engine import evaluating
 from pl_genmodels.models.latent_gan import LatentGAN
+from pl_genmodels.models.naming import NamingModule
 from pl_genmodels.networks import Classifier
 from pl_genmodels.types import Batch, Terms
 
-HIDDEN = -1  # the label of a sample whose class nobody tells
 
-
-class ClassifyingGAN(LatentGAN):
-    """A `LatentGAN` whose discriminator may be a `Classifier`, which then needs labels.
-
-    They are `labelled_label` of `labelled_image` where a batch has these, else `label`, in which -1 hides one. The
-    share of right answers is logged for validation and test sets as `val/accuracy` and `test/accuracy`.
-    """
+class ClassifyingGAN(NamingModule, LatentGAN):
+    """A `LatentGAN` whose discriminator may be a `Classifier`, which then needs labels; see `NamingModule`."""
 
     adversarial_weight: ClassVar[float] = 1.0
     """Of the adversarial term beside the cross-entropy of the labels."""
@@ -45,28 +39,12 @@ class ClassifyingGAN(LatentGAN):
                 f"batch: has keys {sorted(named)}, but a {type(self.discriminator).__name__} needs 'label' too; "
                 "allowed without labels are discriminators without classes, such as MLPDiscriminator"
             )
-        if self.images_seen == 0:
-            _, labels = self.labelled(named)
-            if bool(((labels < HIDDEN) | (labels >= self.num_classes)).any()):
-                raise ValueError(
-                    f"num_classes: got {self.num_classes}, but there are labels from {int(labels.min())} to "
-                    f"{int(labels.max())}; allowed are 0 to {self.num_classes - 1}, and {HIDDEN} for a hidden one"
-                )
+        self.check_labels(named)
         return named
-
-    def labelled(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Samples and their labels, some of which may be hidden, (B, *image_shape) and (B,)."""
-        if "labelled_image" in batch:
-            return batch["labelled_image"], batch["labelled_label"]
-        return batch["image"], batch["label"]
 
     def class_logits(self, images: Tensor) -> Tensor:
         """Logits of the classes in at least single precision, with gradient, (B, num_classes)."""
         return at_least_single(self.discriminator(images, with_classes=True))
-
-    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """-log p(label) over the classes of real samples, 0 where the label is hidden, (B, num_classes) to (B,)."""
-        return F.cross_entropy(logits, labels, reduction="none", ignore_index=HIDDEN)
 
     def discriminator_terms(self, batch: Batch, generated: Batch) -> Terms:
         """Real or generated, and of labelled samples the class."""
@@ -104,17 +82,3 @@ class ClassifyingGAN(LatentGAN):
         """Most likely class of each sample, in evaluation mode, (B, *image_shape) to (B,)."""
         with evaluating(self.discriminator):
             return self.class_logits(images).argmax(1)
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Share of the validation set that the discriminator names rightly."""
-        self._log_accuracy(batch, "val")
-
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Share of the test set that the discriminator names rightly."""
-        self._log_accuracy(batch, "test")
-
-    def _log_accuracy(self, batch: Any, split: str) -> None:
-        if self.num_classes:
-            batch = self.read_batch(batch)
-            right = (self.classify(batch["image"]) == batch["label"]).float()
-            self.log(f"{split}/accuracy", right.mean(), batch_size=len(right), sync_dist=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -14,34 +13,26 @@ from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.conditional import ConditionalGAN
 from pl_genmodels.models.conditions import values_for
 from pl_genmodels.models.engine import evaluating
+from pl_genmodels.models.freezing import FreezingGAN
 from pl_genmodels.models.optimizers import IcGANAdam
 from pl_genmodels.networks import ConcatDiscriminator, ConditionalDiscriminator, Encoder, MLPEncoder
 from pl_genmodels.types import Batch, ImageShape, Terms
 
 
-class InvertibleGAN(ConditionalGAN):
+class InvertibleGAN(FreezingGAN, ConditionalGAN):
     r"""A conditional GAN, and two encoders that lead back: $E_z$ to the latent and $E_y$ to the condition.
 
     The encoders minimise $\|z - E_z(G(z, y))\|^2$ on generated and $\|y - E_y(x)\|^2$ on real samples, means over
-    their entries, each by itself. For the first `gan_updates` updates the GAN learns; then it stays as it is, and
-    `global_step` with it, while the encoders go on. They learn from the start, which the papers leave to the second
-    part: what they have seen of an unfinished generator is forgotten. Their samples come from the generator as it
-    samples, by its running statistics.
+    their entries, each by itself. Their samples come from the generator as it samples, by its running statistics.
 
     Args:
         image_shape: See `GenerativeModule`.
         discriminator: Called with the image shape and the length of a condition.
         encoder_latent: E_z, called with the image shape and the length of a latent.
         encoder_condition: E_y, called with the image shape and the length of a condition.
-        gan_updates: Updates after which only the encoders learn.
-        optimizer_encoder: Called with the parameters of both encoders.
-        **kwargs: See `ConditionalGAN`.
-
-    Raises:
-        ValueError: For fewer than one update.
+        **kwargs: See `FreezingGAN`, and `ConditionalGAN`.
     """
 
-    players: ClassVar[tuple[str, ...]] = ("discriminator", "encoder", "generator")
     encoder_latent: Encoder
     encoder_condition: Encoder
 
@@ -52,16 +43,11 @@ class InvertibleGAN(ConditionalGAN):
         discriminator: Callable[[tuple[int, ...], int], ConditionalDiscriminator] = ConcatDiscriminator,
         encoder_latent: Callable[[tuple[int, ...], int], Encoder] = MLPEncoder,
         encoder_condition: Callable[[tuple[int, ...], int], Encoder] = MLPEncoder,
-        gan_updates: int = 10_000,
         optimizer_encoder: Callable[[Iterable], Optimizer] = IcGANAdam,
         **kwargs: Any,
     ) -> None:
-        if gan_updates < 1:
-            raise ValueError(f"gan_updates: got {gan_updates}, allowed is 1 or more")
-        self.gan_updates = gan_updates
         self._encoders = {"encoder_latent": encoder_latent, "encoder_condition": encoder_condition}
-        super().__init__(image_shape, discriminator=discriminator, **kwargs)
-        self.optimizer_factories["encoder"] = optimizer_encoder
+        super().__init__(image_shape, discriminator=discriminator, optimizer_encoder=optimizer_encoder, **kwargs)
 
     # ---- networks and turns
 
@@ -77,23 +63,6 @@ class InvertibleGAN(ConditionalGAN):
         if player == "encoder":
             return [self.encoder_latent, self.encoder_condition]
         return super().player_networks(player)
-
-    @property
-    def frozen(self) -> bool:
-        """Whether only the encoders learn."""
-        return self.generator_updates >= self.gan_updates
-
-    def plays(self, player: str) -> bool:
-        """The discriminator plays as long as the generator does."""
-        return player == "encoder" or not self.frozen
-
-    def critic_steps_at(self, update: int) -> int:
-        """Without end once the generator is frozen."""
-        return sys.maxsize if update >= self.gan_updates else super().critic_steps_at(update)
-
-    def generate(self, batch: Batch) -> Batch:
-        """Samples, while there is somebody to see them."""
-        return {} if self.frozen else super().generate(batch)
 
     # ---- what the encoders minimise
 

@@ -24,6 +24,7 @@ from pl_genmodels.networks.base import (
 )
 from pl_genmodels.networks.began import BEGANDecoder, BEGANEncoder
 from pl_genmodels.networks.classifiers import ClassDiscriminator, Classifier, ConvClassifier, MLPClassifier
+from pl_genmodels.networks.codes import CodeDiscriminators
 from pl_genmodels.networks.conditional import (
     ConcatDiscriminator,
     ConcatGenerator,
@@ -41,7 +42,7 @@ from pl_genmodels.networks.coupled_autoencoders import (
     OneWay,
     ResNetAutoencoders,
 )
-from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANEncoder, DCGANGenerator
 from pl_genmodels.networks.ensemble import DiscriminatorEnsemble, GeneratorEnsemble
 from pl_genmodels.networks.gated_pixel_cnn import GatedPixelCNNNetwork
 from pl_genmodels.networks.genes import GeneDiscriminator, GeneTranslator
@@ -65,7 +66,7 @@ from pl_genmodels.networks.pixel_cnn import PixelCNNNetwork
 from pl_genmodels.networks.pixel_cnn_pp import PixelCNNPPNetwork
 from pl_genmodels.networks.pixel_rnn import DiagonalBiLSTMNetwork, PixelRNNNetwork, RowLSTMNetwork
 from pl_genmodels.networks.pixel_shuffle import PixelShuffleGenerator
-from pl_genmodels.networks.priors import RingPrior, SwissRollPrior
+from pl_genmodels.networks.priors import CategoricalPrior, MixturePrior, RingPrior, SwissRollPrior
 from pl_genmodels.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from pl_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from pl_genmodels.networks.translators import EncoderDecoderTranslator, ResNetTranslator, UNetTranslator
@@ -87,8 +88,10 @@ __all__ = [
     "AuxiliaryDiscriminator",
     "BEGANDecoder",
     "BEGANEncoder",
+    "CategoricalPrior",
     "ClassDiscriminator",
     "Classifier",
+    "CodeDiscriminators",
     "ConcatDiscriminator",
     "ConcatGenerator",
     "ConditionalDiscriminator",
@@ -102,6 +105,7 @@ __all__ = [
     "CoupledDiscriminator",
     "CoupledGenerator",
     "DCGANDiscriminator",
+    "DCGANEncoder",
     "DCGANGenerator",
     "Decoder",
     "DecoderGenerator",
@@ -130,6 +134,7 @@ __all__ = [
     "MLPTranslator",
     "MaxoutDiscriminator",
     "MinibatchDiscriminator",
+    "MixturePrior",
     "NADENetwork",
     "NoisyGenerator",
     "NormalEncoder",

@@ -69,7 +69,7 @@ def test_a_loss_that_compares_sees_the_priors_draws():
     model = small(loss=Relativistic())
     drawn = model.draw(batch())
     (term,) = model.encoder_terms(drawn, {}).values()
-    real, fake = model.judge(drawn["latent"]), model.judge(model.encoder(drawn["image"]))
+    real, fake = model.discriminator(drawn["latent"]), model.discriminator(model.encoder(drawn["image"]))
     assert torch.allclose(term, model.loss.generator(fake, real))
 
 

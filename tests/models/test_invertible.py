@@ -79,5 +79,5 @@ def test_edits_keep_the_latent_and_change_the_condition():
         model.edit(image, 5)
     told = icgan(Attributes(2))
     assert torch.equal(told.read(image), (told.encoder_condition(image) > 0).long())
-    with pytest.raises(ValueError, match="gan_updates: got 0"):
-        icgan(gan_updates=0)
+    with pytest.raises(ValueError, match="gan_updates: got -1, allowed is 0 or more"):
+        icgan(gan_updates=-1)

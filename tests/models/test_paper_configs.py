@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import ExponentialLR, StepLR
+from torch.optim.lr_scheduler import ExponentialLR, MultiStepLR, StepLR
 
 from pl_genmodels.cli import GenerativeCLI
 from pl_genmodels.models.classifying_gan import ClassifyingGAN
@@ -39,6 +39,12 @@ PARAMETERS = {
     },
     "genegan_celeba": {"generator": 8_934_400, "discriminator": 2 * 6_832_641},
     "infogan_mnist": {"generator": 6_652_481, "discriminator": 6_558_144 + 1_025 + 133_004},
+    "aae_mnist": {"generator": 1_794_784, "encoder": 1_794_008, "discriminator": 1_011_001},
+    "aae_informed_mnist": {"generator": 1_788_784, "encoder": 1_788_002, "discriminator": 1_016_001},
+    "aae_supervised_mnist": {"generator": 1_811_784, "encoder": 1_801_015, "discriminator": 1_018_001},
+    "aae_semi_supervised_mnist": {"generator": 1_806_784, "encoder": 1_806_020, "discriminator": 2_026_002},
+    "aae_clustering_mnist": {"generator": 1_812_784, "encoder": 1_816_026, "discriminator": 2_032_002},
+    "aegan_celeba": {"generator": 3_576_704, "discriminator": 2_765_568, "encoder": 3_576_576},
     "bigan_mnist": {"generator": 1_909_520, "encoder": 1_908_786, "discriminator": 1_961_011},
     "cgan_mnist": {"generator": 2_413_984, "discriminator": 1_224_351},
     "d2gan_ring8": {"generator": 49_666, "discriminator": 513, "reverse_discriminator": 513},
@@ -146,6 +152,11 @@ def test_builds_at_the_papers_scale(path, tmp_path):
         optimizer = scheduler.optimizer
         start, share = optimizer.param_groups[0]["lr"], 0.5
         optimizer.step()
+        if isinstance(scheduler, MultiStepLR):
+            for _ in range(min(scheduler.milestones)):
+                scheduler.step()
+            assert optimizer.param_groups[0]["lr"] == pytest.approx(start * scheduler.gamma)
+            continue
         if isinstance(scheduler, ConstantThenLinear):
             half_way, tolerance = scheduler.constant_epochs + scheduler.decay_epochs // 2, 1 / scheduler.decay_epochs
         elif isinstance(scheduler, ConstantThenExponential):

@@ -19,6 +19,7 @@ from pl_genmodels.layers import (
 from pl_genmodels.losses import NonSaturating
 from pl_genmodels.networks import (
     DCGANDiscriminator,
+    DCGANEncoder,
     DCGANGenerator,
     MLPDiscriminator,
     MLPGenerator,
@@ -93,6 +94,7 @@ def test_gain_multiplies_the_logit():
     [
         (partial(DCGANGenerator, (3, 64, 64)), 3_576_704),
         (partial(DCGANDiscriminator, (3, 64, 64)), 2_765_568),
+        (partial(DCGANEncoder, (3, 64, 64), 100), 3_576_576),
         (partial(ResNetGenerator, (3, 32, 32)), 1_204_483),
         (partial(ResNetGenerator, (3, 32, 32), channels=256), 4_276_739),
         (partial(ResNetDiscriminator, (3, 32, 32)), 1_053_825),
