@@ -15,6 +15,7 @@ from pl_genmodels.data.pictures import to_float, unit_to_uint8
 from pl_genmodels.data.points import Grid25, Mixture, PointData, Ring8, Spiral, SwissRoll
 from pl_genmodels.data.sprites import DSprites, Sprites
 from pl_genmodels.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
+from pl_genmodels.data.turned_people import TurnedPeople
 
 __all__ = [
     "CIFAR10",
@@ -52,6 +53,7 @@ __all__ = [
     "TensorSet",
     "Textures",
     "TintedDigits",
+    "TurnedPeople",
     "UnalignedFolders",
     "UnpairedSet",
     "UnpairedTensors",

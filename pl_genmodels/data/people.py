@@ -29,6 +29,7 @@ MEASURES = {
     "fringe": (0.35, 0.75),
     "shoulders": (0.55, 0.8),
 }
+FACE_TOP = -0.15  # height of the middle of a face
 GREY = torch.tensor([0.8, 0.8, 0.82])
 
 
@@ -91,7 +92,7 @@ def render_people(identity: Tensor, yaw: Tensor, age: Tensor, size: int) -> Tens
         picture = picture + over[:, None] * (colour - picture)
 
     hair = looks.hair + age[:, None] * (GREY[:, None, None] - looks.hair)
-    width, height, top = of["width"], of["height"], -0.15
+    width, height, top = of["width"], of["height"], FACE_TOP
     paint(ellipse(0.0, 1.1, of["shoulders"], 0.62), looks.shirt)
     paint(ellipse(-0.08 * yaw.sin(), top + 0.4 * of["hair"], width + 0.1, height + 0.08 + of["hair"] / 2), hair)
     face = ellipse(0.0, top, width, height)
@@ -118,7 +119,7 @@ class People(FactorData):
     """Drawn people in all poses and ages, some of whom are kept from training.
 
     Pictures are rendered on the fly. `val` and `test` hold people that training never shows, half of `num_held_out`
-    each, in all poses and ages. Batches have `image`, `factors` (identity, pose, age), and `label`.
+    each, in all poses and ages. Batches have `image`, `factors` (identity, pose, age), `label`, and `pose`.
 
     Args:
         size: Height and width, 16 or more.
@@ -127,6 +128,8 @@ class People(FactorData):
         num_poses: Turns of the head, evenly from 60 degrees to the left to 60 to the right; a single one is the front.
         num_ages: Ages, evenly from young to old; a single one is young.
         label: Which factor a batch's `label` is: `identity`, `pose` or `age`.
+        images_per_person: With more than one, n, batches have as `others` n - 1 more of each picture's person in other
+            poses or ages, always the same ones, (B, n - 1, 3, size, size), and their `other_poses`, (B, n - 1).
         **kwargs: Of `FactorData`, without `val_fraction`.
 
     Raises:
@@ -145,6 +148,7 @@ class People(FactorData):
         num_poses: int = 9,
         num_ages: int = 4,
         label: str = "identity",
+        images_per_person: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(val_fraction=0.0, **kwargs)
@@ -159,6 +163,9 @@ class People(FactorData):
             raise ValueError(f"num_held_out: got {num_held_out}, allowed are even numbers of 2 or more")
         if label not in FACTORS:
             raise ValueError(f"label: got {label!r}, allowed are {', '.join(FACTORS)}")
+        if not 1 <= images_per_person <= num_poses * num_ages:
+            raise ValueError(f"images_per_person: got {images_per_person}, allowed is 1 to {num_poses * num_ages}")
+        self.images_per_person = images_per_person
         self.num_identities, self.num_held_out, self.label = num_identities, num_held_out, label
         self._sizes = (num_identities + num_held_out, num_poses, num_ages)
         place = FACTORS.index(label)
@@ -177,14 +184,42 @@ class People(FactorData):
     def images_of(self, indices: Tensor) -> Tensor:
         """Pictures of combinations, int64 (B,) to uint8 (B, 3, size, size)."""
         identity, pose, age = self.factors_of(indices).unbind(-1)
-        _, poses, ages = self.factor_sizes
-        yaw = WIDEST * (2 * pose / (poses - 1) - 1) if poses > 1 else torch.zeros(len(pose))
-        return render_people(identity, yaw, age / max(ages - 1, 1), self.image_shape[-1]).to(indices.device)
+        return render_people(identity, self.yaw_of(pose), self.age_of(age), self.image_shape[-1]).to(indices.device)
+
+    def yaw_of(self, pose: Tensor, widest: float = WIDEST) -> Tensor:
+        """Turns of the head of numbers of poses, evenly from -widest to widest, (B,)."""
+        poses = self.factor_sizes[FACTORS.index("pose")]
+        return widest * (2 * pose / (poses - 1) - 1) if poses > 1 else torch.zeros(len(pose))
+
+    def age_of(self, age: Tensor) -> Tensor:
+        """Ages from 0 to 1 of numbers of ages, (B,)."""
+        return age / max(self.factor_sizes[FACTORS.index("age")] - 1, 1)
 
     def read(self, indices: Tensor) -> Batch:
         """Pictures, factors and labels of combinations, int64 (B,)."""
         found = super().read(indices)
-        return {**found, "label": found["factors"][:, FACTORS.index(self.label)]}
+        factors = found["factors"]
+        found |= {"label": factors[:, FACTORS.index(self.label)], "pose": factors[:, FACTORS.index("pose")]}
+        if self.images_per_person == 1:
+            return found
+        others = self.others_of(indices)  # (B, n - 1)
+        images, poses = self.images_of(others.flatten()), self.factors_of(others.flatten())[:, FACTORS.index("pose")]
+        return {**found, "others": images.unflatten(0, others.shape), "other_poses": poses.unflatten(0, others.shape)}
+
+    def others_of(self, indices: Tensor) -> Tensor:
+        """Combinations of the same people, int64 (B,) to (B, `images_per_person` - 1), each person's in a ring."""
+        rings, places = self._rings
+        who, which = indices.div(len(rings[0]), rounding_mode="floor"), indices % len(rings[0])
+        steps = torch.arange(1, self.images_per_person)
+        following = (places[who, which][:, None] + steps) % len(rings[0])
+        return len(rings[0]) * who[:, None] + rings[who[:, None], following]
+
+    @functools.cached_property
+    def _rings(self) -> tuple[Tensor, Tensor]:
+        """Each person's combinations in a random order, and the place of each in it, (people, combinations) both."""
+        generator = torch.Generator().manual_seed(stable_seed("others", *self.factor_sizes))
+        rings = torch.rand(self.factor_sizes[0], math.prod(self.factor_sizes[1:]), generator=generator).argsort(1)
+        return rings, rings.argsort(1)
 
     def people_of(self, split: str) -> Sequence[int]:
         """Numbers of the people of a split: "train", "val" or "test"."""

@@ -48,7 +48,7 @@ from pl_genmodels.losses.penalties import (
     SpectralNorm,
     WeightClipping,
 )
-from pl_genmodels.losses.similarity import absolute_error, per_sample, squared_error
+from pl_genmodels.losses.similarity import absolute_error, asymmetry, per_sample, squared_error, total_variation
 from pl_genmodels.losses.witness import witness_penalty
 from pl_genmodels.losses.wrapped import LabelNoise, LeCam
 
@@ -99,6 +99,7 @@ __all__ = [
     "Wasserstein",
     "WeightClipping",
     "absolute_error",
+    "asymmetry",
     "feature_matching",
     "importance_weights",
     "kl_normal",
@@ -110,5 +111,6 @@ __all__ = [
     "squared_distances",
     "squared_error",
     "squared_mmd",
+    "total_variation",
     "witness_penalty",
 ]

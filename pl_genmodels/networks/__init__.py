@@ -23,7 +23,15 @@ from pl_genmodels.networks.base import (
     UniformPrior,
 )
 from pl_genmodels.networks.began import BEGANDecoder, BEGANEncoder
-from pl_genmodels.networks.classifiers import ClassDiscriminator, Classifier, ConvClassifier, MLPClassifier
+from pl_genmodels.networks.casia import CASIAEncoder, CASIAGenerator
+from pl_genmodels.networks.classifiers import (
+    ClassDiscriminator,
+    Classifier,
+    ConvClassifier,
+    EncoderClassifier,
+    MLPClassifier,
+)
+from pl_genmodels.networks.coded import CodedTranslator
 from pl_genmodels.networks.codes import CodeDiscriminators
 from pl_genmodels.networks.conditional import (
     ConcatDiscriminator,
@@ -69,6 +77,7 @@ from pl_genmodels.networks.pixel_shuffle import PixelShuffleGenerator
 from pl_genmodels.networks.priors import CategoricalPrior, MixturePrior, RingPrior, SwissRollPrior
 from pl_genmodels.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from pl_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from pl_genmodels.networks.rotating import RotatingGenerator
 from pl_genmodels.networks.translators import EncoderDecoderTranslator, ResNetTranslator, UNetTranslator
 from pl_genmodels.networks.wrapped import (
     InstanceNormDiscriminator,
@@ -88,10 +97,13 @@ __all__ = [
     "AuxiliaryDiscriminator",
     "BEGANDecoder",
     "BEGANEncoder",
+    "CASIAEncoder",
+    "CASIAGenerator",
     "CategoricalPrior",
     "ClassDiscriminator",
     "Classifier",
     "CodeDiscriminators",
+    "CodedTranslator",
     "ConcatDiscriminator",
     "ConcatGenerator",
     "ConditionalDiscriminator",
@@ -115,6 +127,7 @@ __all__ = [
     "EmbeddingAutoencoders",
     "EmbeddingMapDiscriminator",
     "Encoder",
+    "EncoderClassifier",
     "EncoderDecoderTranslator",
     "GatedPixelCNNNetwork",
     "GeneDiscriminator",
@@ -160,6 +173,7 @@ __all__ = [
     "ResNetGenerator",
     "ResNetTranslator",
     "RingPrior",
+    "RotatingGenerator",
     "RowLSTMNetwork",
     "SwissRollPrior",
     "Translator",

@@ -6,14 +6,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from pl_genmodels.layers.noise import GaussianNoise
 from pl_genmodels.layers.weight_norm import NormalizedLinear
-from pl_genmodels.networks.base import Discriminator, require_picture, with_activations
-from pl_genmodels.networks.mlp import MLPDiscriminator
+from pl_genmodels.networks.base import Discriminator, Encoder, require_picture, with_activations
+from pl_genmodels.networks.mlp import MLPDiscriminator, MLPEncoder
 from pl_genmodels.networks.wrapped import num_features
 from pl_genmodels.types import ImageShape
 
@@ -161,3 +161,31 @@ class ClassDiscriminator(Classifier):
     def classify(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:  # noqa: D102
         logits, features = self.judge(image, with_features=True)
         return logits[:, None] + self.classes(features[-1].flatten(1)), features
+
+
+class EncoderClassifier(Classifier):
+    """Any encoder, whose features a linear layer reads the class from.
+
+    Args:
+        image_shape: Shape of one sample.
+        num_classes: Number of classes of real samples.
+        encoder: Called with the image shape and `num_features`.
+        num_features: Length of what the encoder gives.
+    """
+
+    supplies: ClassVar[dict[str, tuple[str, ...]]] = {"encoder": ("num_features",)}
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_classes: int = 10,
+        encoder: Callable[[tuple[int, ...], int], Encoder] = MLPEncoder,
+        num_features: int = 320,
+    ) -> None:
+        super().__init__(image_shape, num_classes)
+        self.encoder = encoder(self.image_shape, num_features)
+        self.classes = nn.Linear(num_features, num_classes)
+
+    def classify(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:  # noqa: D102
+        features = self.encoder(image)
+        return self.classes(features), [features]

@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from pl_genmodels.networks.base import Decoder, Discriminator, Encoder, require_picture
+from pl_genmodels.networks.mlp import activation_of
 from pl_genmodels.types import ImageShape
 
 COARSEST = (4, 7)  # sides at which a picture is flattened
@@ -30,7 +31,7 @@ def halvings(network: str, image_shape: ImageShape) -> tuple[int, int]:
 
 
 class ConvEncoder(Encoder):
-    """4x4 convolutions of stride 2 with ReLU down to 4x4 or 7x7, a hidden layer, and a linear last one.
+    """4x4 convolutions of stride 2 down to 4x4 or 7x7, a hidden layer, and a linear last one.
 
     At 28x28 with the defaults: 32 and 64 feature maps; at 32x32: 32, 64 and 128.
 
@@ -39,16 +40,25 @@ class ConvEncoder(Encoder):
         num_features: Length of what it gives.
         channels: Feature maps of the first layer; doubled at each coarser one.
         hidden_dim: Units of the hidden layer.
+        activation: `relu`, `leaky_relu`, `softplus` or `tanh`.
     """
 
-    def __init__(self, image_shape: ImageShape, num_features: int, channels: int = 32, hidden_dim: int = 256) -> None:
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_features: int,
+        channels: int = 32,
+        hidden_dim: int = 256,
+        activation: str = "relu",
+    ) -> None:
         super().__init__(image_shape, num_features)
         stages, side = halvings("ConvEncoder", image_shape)
+        activate = activation_of("ConvEncoder", activation)
         widths = [image_shape[0], *(channels * 2**stage for stage in range(stages))]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            layers += [nn.Conv2d(before, after, 4, 2, 1), nn.ReLU()]
-        layers += [nn.Flatten(), nn.Linear(widths[-1] * side**2, hidden_dim), nn.ReLU()]
+            layers += [nn.Conv2d(before, after, 4, 2, 1), activate()]
+        layers += [nn.Flatten(), nn.Linear(widths[-1] * side**2, hidden_dim), activate()]
         self.layers = nn.Sequential(*layers, nn.Linear(hidden_dim, num_features))
 
     def forward(self, image: Tensor) -> Tensor:  # noqa: D102

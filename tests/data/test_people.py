@@ -95,3 +95,27 @@ def test_the_label_is_the_factor_that_is_asked_for(label, classes):
 def test_what_is_out_of_range_is_told(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         People(**arguments)
+
+
+def test_others_are_the_same_person_otherwise_and_always_the_same():
+    data = People(images_per_person=3, **SMALL)
+    items = data.load("train")
+    found = items.gather(torch.arange(len(items)))
+    assert torch.equal(found["pose"], found["factors"][:, 1])
+    assert found["others"].shape == (len(items), 2, 3, 32, 32)
+    others = data.factors_of(data.others_of(items.indices).flatten()).unflatten(0, (-1, 2))
+    assert torch.equal(others[..., 0], found["label"][:, None].expand(-1, 2))
+    assert torch.equal(others[..., 1], found["other_poses"])
+    three = torch.cat([data.indices_of(found["factors"])[:, None], data.others_of(items.indices)], 1)
+    assert (three.sort(1)[0].diff() > 0).all(), "no picture is its own other"
+    yaw = math.radians(60) * (others[:, 1, 1] - 1)
+    expected = render_people(others[:, 1, 0], yaw, others[:, 1, 2].float(), 32)
+    assert torch.equal(found["others"][:, 1], expected)
+    again = rebuild(data.hparams).load("train").gather(torch.tensor([3, 7]))
+    assert torch.equal(again["others"], found["others"][[3, 7]])
+    assert "others" not in People(**SMALL).load("train")[0]
+    transferred = data.on_after_batch_transfer(again, 0)["others"]
+    assert transferred.min() >= -1
+    assert transferred.dtype == torch.float32
+    with pytest.raises(ValueError, match="images_per_person: got 7, allowed is 1 to 6"):
+        People(images_per_person=7, **SMALL)

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import ExponentialLR, MultiStepLR, StepLR
 
 from pl_genmodels.cli import GenerativeCLI
 from pl_genmodels.models.classifying_gan import ClassifyingGAN
+from pl_genmodels.models.conditional_gan.drgan import DRGAN
 from pl_genmodels.models.gan.unrolled_gan import UnrolledGAN
 from pl_genmodels.models.likelihood import ObjectiveModule
 from pl_genmodels.models.lookahead import Lookahead
@@ -31,6 +32,7 @@ PARAMETERS = {
     "r3gan_cifar10": {"generator": 20_732_160, "discriminator": 20_683_776},
     "acgan_cifar10": {"generator": 2_994_051, "discriminator": 1_664_875},
     "artgan_cifar10": {"generator": 2_670_755, "discriminator": 3_251_597},
+    "drgan_people": {"generator": 10_100_931, "discriminator": 2_929_394},
     "icgan_celeba": {
         "generator": 3_724_160,
         "discriminator": 2_784_000,
@@ -97,6 +99,9 @@ PARAMETERS = {
     "pixel_rnn_cifar10": {"network": 7_778_304},
     "pixel_rnn_row_cifar10": {"network": 6_982_656},
 }
+MORE = {  # what a batch of two needs besides
+    DRGAN: {"pose": lambda: torch.zeros(2).long()},
+}
 PAPERS = sorted((ROOT / "configs" / "paper").glob("*.yaml"))
 
 
@@ -139,9 +144,10 @@ def test_builds_at_the_papers_scale(path, tmp_path):
     batch = {key: torch.rand(2, *shape) * 2 - 1 for key, shape in shapes.items()}
     if (condition := getattr(model, "condition", None)) is not None:
         batch[condition.entry] = condition.draw(2, None, model.device)
-    elif isinstance(model, ClassifyingGAN):
+    elif isinstance(model, (ClassifyingGAN, DRGAN)):
         batch["label"] = torch.zeros(2).long()
     rows = 2 // getattr(getattr(model, "discriminator", None), "num_packed", 1)
+    batch |= {name: make() for name, make in MORE.get(type(model), {}).items()}
     for terms in terms_of(model, batch):
         assert all(term.shape == (rows,) and torch.isfinite(term).all() for term in terms.values())
     if isinstance(model, ObjectiveModule):
