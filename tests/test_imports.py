@@ -20,6 +20,7 @@ ALLOWED = {
     "data": {"types"},
     "models": PARTS | {"layers", "losses", "networks"},
     "editing": PARTS | {"models"},
+    "explorer": PARTS | {"data", "editing", "layers", "models", "networks"},
     "callbacks": PARTS | {"metrics", "models"},
     "catalogue": {"models", "types"},
     "checkpoints": {"models"},

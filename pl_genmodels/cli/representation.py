@@ -208,7 +208,7 @@ def verbs_of(model: Any) -> str:
     able += ["complete"] if hasattr(model, "complete") else []
     able += ["encode", "reconstruct"] if hasattr(model, "encode") else []
     if hasattr(model, "draw_latents") and hasattr(model, "decode"):
-        able += ["interpolate", "arithmetic", "project", "inpaint", "anogan", "traverse"]
+        able += ["interpolate", "arithmetic", "project", "inpaint", "anogan", "traverse", "explore"]
     able += ["neighbours"] if hasattr(model, "sample") else []
     able += ["evaluate"] + (["export"] if hasattr(model, "sampler") or hasattr(model, "translate") else [])
     return f"{', '.join(able[:-1])} and {able[-1]}"

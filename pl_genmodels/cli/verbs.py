@@ -13,6 +13,7 @@ from pl_genmodels.cli.completion import complete
 from pl_genmodels.cli.editing import arithmetic, interpolate, neighbours, project_pictures
 from pl_genmodels.cli.errors import Parser
 from pl_genmodels.cli.evaluation import evaluate, parent_made, require_pictures
+from pl_genmodels.cli.exploring import explore
 from pl_genmodels.cli.export import export
 from pl_genmodels.cli.filling import anogan, inpaint
 from pl_genmodels.cli.manipulation import edit
@@ -101,6 +102,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "encode": encode,
     "reconstruct": reconstruct,
     "traverse": traverse,
+    "explore": explore,
     "evaluate": evaluate,
     "export": export,
 }

@@ -2,6 +2,7 @@
 
 from pl_genmodels.editing.anomaly import Anomalies, anomaly_scores
 from pl_genmodels.editing.arithmetic import arithmetic, around, combine
+from pl_genmodels.editing.directions import principal_directions
 from pl_genmodels.editing.inpainting import Filled, importance_weights, inpaint, poisson_blend
 from pl_genmodels.editing.interpolation import interpolate, lerp, slerp, walk
 from pl_genmodels.editing.latent_space import LatentSpace
@@ -29,6 +30,7 @@ __all__ = [
     "morph",
     "nearest_neighbours",
     "poisson_blend",
+    "principal_directions",
     "project",
     "slerp",
     "transfer",

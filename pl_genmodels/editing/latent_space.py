@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -53,12 +54,16 @@ class LatentSpace:
     def encode(self, image: Tensor) -> Tensor:
         """Latents of images by the encoder, (B, *image_shape) to (B, latent_dim).
 
+        An encoder that takes no condition is told none.
+
         Raises:
             ValueError: For a model without one.
         """
         if not self.has_encoder:
             raise ValueError(f"model: got a {type(self.model).__name__}, allowed are models with an encoder")
-        return self.model.encode(image.to(self.model.device), **self.condition)
+        allowed = inspect.signature(self.model.encode).parameters
+        told = {name: value for name, value in self.condition.items() if name in allowed}
+        return self.model.encode(image.to(self.model.device), **told)
 
     def limits(self) -> tuple[Tensor, Tensor]:
         """Lowest and highest values that a search may give to the coordinates, (latent_dim,) each.

@@ -21,6 +21,7 @@ from pl_genmodels.editing import (
 )
 from pl_genmodels.models.baselines.pca import PCA
 from pl_genmodels.models.conditional_gan.cgan import CGAN
+from pl_genmodels.models.conditional_gan.icgan import IcGAN
 from pl_genmodels.models.gan.gan import GAN
 from pl_genmodels.models.vae.vae import VAE
 from pl_genmodels.networks import MLPGenerator, UniformPrior
@@ -165,6 +166,13 @@ def test_starts():
         project(model, torch.zeros(2, 1, 5, 4))
     with pytest.raises(ValueError, match="model: got a PCA, allowed are models with latents"):
         LatentSpace(PCA())
+
+
+def test_an_encoder_is_told_only_what_it_takes():
+    model = IcGAN(SHAPE).eval()
+    image = model.sample(2, label=3, seed=0)
+    assert torch.equal(LatentSpace(model, label=3).encode(image), model.encode(image))
+    assert project(model, image, start="encoder", num_steps=0, label=3).latents.shape == (2, model.generator.latent_dim)
 
 
 def test_a_search_keeps_the_best_that_it_passed():

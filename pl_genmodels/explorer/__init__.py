@@ -1,0 +1,5 @@
+"""A page in the browser on which one moves through a model's latents; only `page` needs Gradio."""
+
+from pl_genmodels.explorer.session import Axis, Explorer, Session
+
+__all__ = ["Axis", "Explorer", "Session"]

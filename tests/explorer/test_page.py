@@ -1,0 +1,328 @@
+"""The explorer in a real browser: every control is clicked, and nobody else is asked for anything."""
+
+import base64
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from lightning.pytorch import Trainer
+from PIL import Image
+
+from pl_genmodels.explorer import Explorer, Session
+from tests.conftest import ROOT
+from tests.explorer.models import conditional
+from tests.small import loader
+
+WAIT = 30  # seconds: as long as the machine may be busy with other tests
+REQUIRED = "PL_GENMODELS_REQUIRE_BROWSER"
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1200,1600",
+)
+# what the server process connects to, written down by the interpreter itself
+WATCHER = """
+import os, sys
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.bind"):
+        address = arguments[1] if event != "socket.getaddrinfo" else arguments[0]
+        with open(os.environ["WATCHED"], "a") as file:
+            file.write(f"{event} {address!r}\\n")
+sys.addaudithook(watch)
+"""
+
+
+def missing(what):
+    """Skip, or fail where a browser is required."""
+    sentence = f"{what} is missing: apt-get install chromium chromium-driver, and pip install 'pl_genmodels[test]'"
+    if os.environ.get(REQUIRED):
+        pytest.fail(sentence)
+    pytest.skip(sentence)
+
+
+@pytest.fixture(scope="module")
+def tools():
+    """The browser and its driver."""
+    found = [
+        next(filter(None, map(shutil.which, names)), None) for names in (("chromium", "chrome"), ("chromedriver",))
+    ]
+    for name, path in zip(("Chromium", "chromedriver"), found, strict=True):
+        if path is None:
+            missing(name)
+    for name in ("gradio", "selenium"):
+        try:
+            __import__(name)
+        except ImportError:
+            missing(name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """An InfoGAN: latents with directions, categories and a continuous code."""
+    path = str(tmp_path_factory.mktemp("run") / "last.ckpt")
+    model = conditional("code", (1, 16, 16))
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = Trainer(max_steps=1, limit_val_batches=0, enable_checkpointing=False, **quiet)
+    trainer.fit(model, loader(2, (1, 16, 16)))
+    trainer.save_checkpoint(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(tools, checkpoint, tmp_path_factory):
+    """The page's address, served by the command itself, and the file of what it connects to."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "sitecustomize.py").write_text(WATCHER)
+    watched = folder / "watched.txt"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
+        "WATCHED": str(watched),
+        "GRADIO_TEMP_DIR": str(folder / "uploads"),
+    }
+    command = [sys.executable, "-m", "pl_genmodels", "explore", "--ckpt_path", checkpoint]
+    with open(folder / "err.txt", "w") as errors:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+    line = process.stdout.readline()
+    assert "shows the page; Ctrl-C ends it" in line, (folder / "err.txt").read_text()
+    yield line.split()[0], watched
+    process.send_signal(2)
+    assert process.wait(WAIT) == 130, "Ctrl-C ends it"
+    assert "Traceback" not in (folder / "err.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def browser(tools, server, tmp_path_factory):
+    """Chromium, on the page."""
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    options = ChromeOptions()
+    options.binary_location = tools[0]
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    downloads = tmp_path_factory.mktemp("downloads")
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = Chrome(options=options, service=Service(tools[1]))
+    driver.downloads = downloads
+    try:
+        driver.get(server[0])
+        until(driver, lambda: find(driver, "#studio [data-shown]") and int(turn(driver)) > 0)
+        yield driver
+    finally:
+        driver.quit()
+
+
+def until(driver, condition):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(driver, WAIT, 0.05).until(lambda _: condition())
+
+
+def find(driver, selector):
+    return driver.find_elements("css selector", selector)
+
+
+def one(driver, selector):
+    (element,) = find(driver, selector)
+    return element
+
+
+def turn(driver):
+    return one(driver, "#studio [data-shown]").get_attribute("data-shown")
+
+
+def picture(driver, which="now.png"):
+    """What a download link of the page holds."""
+    address = one(driver, f'#studio a[download="{which}"]').get_attribute("href")
+    return io.BytesIO(base64.b64decode(address.partition(",")[2]))
+
+
+def pixels(driver, which="now.png"):
+    return np.array(Image.open(picture(driver, which)).convert("L")).astype(int)
+
+
+def canvas(driver, which):
+    """What is to be seen."""
+    script = f"return document.querySelector('#studio .{which} canvas').toDataURL()"
+    return driver.execute_script(script)
+
+
+def latents(driver):
+    return np.load(picture(driver, "latents.npz"))
+
+
+def after(driver, action):
+    """Do something, and wait until the page shows another turn; returns what it says."""
+    earlier = turn(driver)
+    action()
+    until(driver, lambda: turn(driver) != earlier)
+    return one(driver, "#message").text
+
+
+def click(driver, selector):
+    return after(driver, one(driver, selector).click)
+
+
+def slide(driver, name, share):
+    """Click on a slider's track."""
+    from selenium.webdriver import ActionChains
+
+    track = one(driver, f"#{name} input[type=range]")
+    offset = int((share - 0.5) * track.size["width"])
+    press = ActionChains(driver, duration=0).move_to_element_with_offset(track, offset, 0).click()
+    return after(driver, press.perform)
+
+
+def value(driver, name):
+    return float(one(driver, f"#{name} input[type=range]").get_attribute("value"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "given", "values"), [("label", [2], 2), ("attributes", [["2"]], [0, 1]), ("code", [1, 0.5], [1, 0.5])]
+)
+def test_controls_of_each_kind_of_condition(tools, entry, given, values):
+    from pl_genmodels.explorer.page import Page
+
+    page = Page(Explorer(conditional(entry)))
+    session, state, note = page._told(Session(page.explorer), *given)
+    assert session.now.values.tolist() == values
+    assert entry in note
+    assert state["turn"] == 1
+    assert page._told_now(session) == given, "what the controls show"
+    assert len(page._after(session, lambda session: "", True)) == 3 + len(page.told) + len(page.sliders)
+    broken = page._after(session, lambda session: 1 / 0, True)
+    assert "This failed (ZeroDivisionError: division by zero)." in broken[2]
+
+
+def test_every_slider_moves_the_picture(browser):
+    for place in range(10):
+        earlier, seen, start = pixels(browser), canvas(browser, "now"), latents(browser)["latents"]
+        share = 0.2 if value(browser, f"axis-{place}") > 0 else 0.8
+        assert f"Direction {place + 1} is" in slide(browser, f"axis-{place}", share)
+        assert (pixels(browser) != earlier).any()
+        assert canvas(browser, "now") != seen
+        assert np.abs(latents(browser)["latents"] - start).max() > 0.1
+
+
+def test_every_code_changes_the_picture_and_no_latent(browser):
+    start = latents(browser)["latents"]
+    for number in (2, 1, 0):
+        earlier = pixels(browser)
+        assert f"code {number},0" in click(browser, f"#told-0 label:nth-of-type({number + 1})")
+        assert (pixels(browser) != earlier).any()
+    earlier = pixels(browser)
+    slide(browser, "told-1", 0.9)
+    assert (pixels(browser) != earlier).any()
+    assert latents(browser)["code"][1] > 1
+    assert np.array_equal(latents(browser)["latents"], start)
+
+
+def test_buttons(browser):
+    earlier, positions = pixels(browser), [value(browser, f"axis-{place}") for place in range(10)]
+    assert "Latents of sample" in click(browser, "#random")
+    assert (pixels(browser) != earlier).any()
+    until(browser, lambda: [value(browser, f"axis-{place}") for place in range(10)] != positions)
+    assert "9 pictures from before to now" in click(browser, "#interpolate")
+    until(browser, lambda: len(find(browser, "#studio .strip img")) == 9)
+    middle = find(browser, "#studio .strip img")[4]
+    address = middle.get_attribute("src")
+    assert "Picture 5 of 9" in after(browser, middle.click)
+    assert one(browser, '#studio a[download="now.png"]').get_attribute("href") == address
+    last = pixels(browser)
+    assert canvas(browser, "before") != canvas(browser, "now")
+    click(browser, "#keep")
+    assert canvas(browser, "before") == canvas(browser, "now")
+    click(browser, "#random")
+    assert (pixels(browser) != last).any()
+    click(browser, "#undo")
+    assert (pixels(browser) == last).all()
+
+
+def test_an_upload_is_projected(browser, tmp_path):
+    for _ in range(2):
+        click(browser, "#random")
+    wanted = pixels(browser)
+    Image.fromarray(wanted.astype(np.uint8)).save(tmp_path / "own.png")
+    click(browser, "#random")
+    start = np.square(pixels(browser) - wanted).mean()
+    note = after(browser, lambda: upload(browser, tmp_path / "own.png"))
+    assert "own.png has 16x16 pixels" in note
+    assert np.square(pixels(browser) - wanted).mean() < 0.5 * start
+    Image.fromarray(wanted.astype(np.uint8)).resize((40, 50)).save(tmp_path / "large.png")
+    assert "resized to 16x16" in after(browser, lambda: upload(browser, tmp_path / "large.png"))
+
+
+def upload(driver, path):
+    one(driver, "input[type=file]").send_keys(str(path))
+
+
+def test_an_upload_that_is_no_picture_is_told_on_the_page(browser, tmp_path):
+    earlier = pixels(browser)
+    (tmp_path / "letter.txt").write_text("no picture")
+    note = after(browser, lambda: upload(browser, tmp_path / "letter.txt"))
+    assert note.startswith("letter.txt: cannot be read as a picture")
+    assert find(browser, "#message .error")
+    assert (pixels(browser) == earlier).all()
+    click(browser, "#random")
+    assert not find(browser, "#message .error")
+
+
+def test_paint_moves_the_latent(browser):
+    from selenium.webdriver import ActionChains
+
+    start, earlier = latents(browser)["latents"], pixels(browser)
+    board = one(browser, "#studio .now canvas")
+    drag = ActionChains(browser, duration=0).move_to_element_with_offset(board, -40, -60).click_and_hold()
+    note = after(browser, drag.move_by_offset(80, 0).release().perform)
+    assert "pixels are painted" in note
+    assert np.abs(latents(browser)["latents"] - start).max() > 0.01
+    side = board.size["width"] / 16
+    row, columns = int((board.size["height"] / 2 - 60) / side), slice(int(8 - 40 / side), int(8 + 40 / side) + 1)
+    assert pixels(browser)[row, columns].mean() > earlier[row, columns].mean(), "towards the brush's white"
+    held = canvas(browser, "now")
+    click(browser, "#forget")
+    assert canvas(browser, "now") != held, "the dots are gone"
+
+
+def test_downloads(browser):
+    for name in ("now.png", "before_now.png", "latents.npz"):
+        one(browser, f'#studio a[download="{name}"]').click()
+        until(browser, (browser.downloads / name).exists)
+    assert np.array_equal(np.array(Image.open(browser.downloads / "now.png")), pixels(browser))
+
+
+def test_nobody_else_was_asked_for_anything(browser, server):
+    address, watched = server
+    asked = set()
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            asked.add(message["params"]["request"]["url"])
+    sent = [url for url in asked if urlsplit(url).scheme in ("http", "https", "ws", "wss")]
+    assert len(sent) > 10
+    assert not [url for url in sent if not url.startswith(address)]
+    for line in watched.read_text().splitlines():
+        assert "127.0.0.1" in line or "localhost" in line or "/" in line, line
+    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not severe
+    parts = urlsplit(address)
+    assert parts.hostname == "127.0.0.1"
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.2", parts.port), 5)

@@ -1,0 +1,286 @@
+"""What the explorer does, without a page."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pl_genmodels.editing import LatentSpace, principal_directions
+from pl_genmodels.explorer import Explorer, Session
+from pl_genmodels.explorer.files import png_of, row_of, shown
+from pl_genmodels.explorer.strokes import colour_of, covered, read_stroke
+from pl_genmodels.models.vae.vae import VAE
+from tests.explorer.models import CONDITIONS, SHAPE, conditional, contrasted
+from tests.small import gan
+from tests.test_cli import fails
+
+STROKE = {"colour": "#ffffff", "radius": 1.0, "points": [[2, 2], [6, 2]]}
+
+
+def plain():
+    return contrasted(gan(SHAPE))
+
+
+def vae():
+    torch.manual_seed(0)
+    return VAE(SHAPE, latent_dim=14).eval()
+
+
+MODELS = {"gan": plain, "vae": vae, **{entry: lambda entry=entry: conditional(entry) for entry in CONDITIONS}}
+
+
+@pytest.fixture(params=MODELS)
+def session(request):
+    return Session(Explorer(MODELS[request.param]()))
+
+
+def assert_consistent(session):
+    """The picture is what the model makes of the latents and the condition."""
+    explorer = session.explorer
+    expected = LatentSpace(explorer.model, **explorer.told(session.now.values)).decode(session.now.latents)
+    assert torch.allclose(session.now.image, expected[0], atol=1e-6)
+
+
+# ---- directions
+
+
+def linear(scales):
+    """Images are orthonormal patterns times latents, the first pattern the strongest."""
+    model = gan((8,))
+    torch.manual_seed(0)
+    patterns, mixed = torch.linalg.qr(torch.randn(8, 3)).Q, torch.linalg.qr(torch.randn(3, 3)).Q
+    matrix = patterns @ torch.diag(torch.tensor(scales)) @ mixed.T
+    model.decode = lambda latents: latents @ matrix.T
+    return model, mixed
+
+
+def test_directions_of_a_linear_decoder_are_its_singular_vectors():
+    model, expected = linear([4.0, 1.0, 0.25])
+    found = principal_directions(LatentSpace(model), 3)
+    assert torch.allclose(found @ found.T, torch.eye(3), atol=1e-5)
+    assert (found @ expected).abs().diagonal().min() > 0.99
+    assert (found.gather(1, found.abs().argmax(1, keepdim=True)) > 0).all()
+    assert torch.equal(principal_directions(LatentSpace(model), 2), found[:2])
+    with pytest.raises(ValueError, match="number: got 4, allowed is 1 to 3"):
+        principal_directions(LatentSpace(model), 4)
+
+
+def test_short_latents_have_a_slider_each_and_long_ones_their_directions():
+    short, long = Explorer(plain()), Explorer(conditional("label"))
+    assert [axis.name for axis in short.axes] == ["z1", "z2", "z3"]
+    assert torch.equal(torch.stack([axis.vector for axis in short.axes]), torch.eye(3))
+    assert [axis.name for axis in long.axes] == [f"direction {place}" for place in range(1, 11)]
+    rows = torch.stack([axis.vector for axis in long.axes])
+    assert torch.allclose(rows @ rows.T, torch.eye(10), atol=1e-5)
+    assert all(3 < axis.high < 4.5 and -4.5 < axis.low < -3 for axis in long.axes)
+
+
+# ---- ways to leave a place
+
+
+def test_a_sample_is_that_of_the_command_line(session):
+    explorer = session.explorer
+    assert torch.equal(session.now.latents, explorer.space.draw(1, seed=0))
+    session.sample(7)
+    assert torch.equal(session.now.latents, explorer.model.draw_latents(8, seed=0)[7:])
+    assert_consistent(session)
+    assert "sample" in session.sample()
+    with pytest.raises(ValueError, match="number: got -1, allowed is 0 or more"):
+        session.sample(-1)
+
+
+def test_a_slider_moves_along_its_axis_alone(session):
+    explorer = session.explorer
+    for place, axis in enumerate(explorer.axes):
+        earlier = session.now
+        value = 0.7 if session.positions()[place] < 0 else -0.7
+        session.move(place, value)
+        assert session.positions()[place] == pytest.approx(value, abs=1e-4)
+        change = (session.now.latents - earlier.latents)[0]
+        assert torch.allclose(change, change @ axis.vector * axis.vector, atol=1e-5)
+        assert not torch.equal(session.now.image, earlier.image)
+        assert_consistent(session)
+    with pytest.raises(ValueError, match=r": got 99, allowed is -"):
+        session.move(0, 99)
+
+
+@pytest.mark.parametrize(
+    ("entry", "start", "other", "wrong"),
+    [("label", 0, 2, 3), ("attributes", [0, 0], [0, 1], [0, 2]), ("code", [0, 0], [2, 0.5], [3, 0])],
+)
+def test_a_condition_changes_and_the_latents_stay(entry, start, other, wrong):
+    session = Session(Explorer(conditional(entry)))
+    assert torch.equal(session.now.values.float(), torch.tensor(start).float())
+    earlier = session.now
+    assert entry in session.tell(other)
+    assert torch.equal(session.now.latents, earlier.latents)
+    assert not torch.equal(session.now.image, earlier.image)
+    assert torch.equal(session.now.values.float(), torch.tensor(other).float())
+    assert_consistent(session)
+    with pytest.raises(ValueError, match=f"{entry}: got"):
+        session.tell(wrong)
+    with pytest.raises(ValueError, match="knows no conditions"):
+        Session(Explorer(plain())).tell(0)
+
+
+def test_an_upload_is_projected(session, tmp_path):
+    explorer = session.explorer
+    own = explorer.images(explorer.space.draw(1, seed=5), session.now.values)[0]
+    pixels = (own[0] * 127.5 + 127.5).round().to(torch.uint8).numpy()
+    Image.fromarray(pixels).save(tmp_path / "own.png")
+    start = (session.now.image - own).square().mean()
+    note = session.upload(tmp_path / "own.png")
+    assert "own.png has 8x8 pixels (height x width). Now is" in note
+    assert (session.now.image - own).square().mean() < 0.5 * start, "what the model can make is nearly found"
+    assert torch.allclose(session.before.image, own, atol=0.01), "compared with the upload itself"
+    assert torch.equal(session.before.latents, session.now.latents)
+    assert_consistent(session)
+    Image.fromarray(pixels).convert("RGB").resize((20, 30)).save(tmp_path / "large.png")
+    assert "large.png has 30x20 pixels (height x width), resized to 8x8." in session.upload(tmp_path / "large.png")
+    (tmp_path / "text.png").write_text("no picture")
+    earlier = session.now
+    with pytest.raises(ValueError, match=r"^text.png: cannot be read as a picture"):
+        session.upload(tmp_path / "text.png")
+    assert session.now is earlier
+
+
+def test_a_code_is_read_off_an_upload():
+    explorer = Explorer(conditional("code"))
+    image = torch.rand(1, *SHAPE) * 2 - 1
+    said = explorer.model.represent(image)[0]
+    assert torch.allclose(explorer.values_of(image), torch.stack([said[:3].argmax().float(), said[3]]))
+    assert Explorer(conditional("label")).values_of(image) is None
+
+
+def test_paint_moves_the_latent_towards_the_colour(session):
+    colour, mask = read_stroke(STROKE, SHAPE)
+    earlier = session.now
+    colour = colour if (earlier.image[:, mask].mean() < 0) else -colour
+    text = "#ffffff" if colour[0] > 0 else "#000000"
+    assert f"{int(mask.sum())} pixels are painted" in session.paint({**STROKE, "colour": text})
+    assert not torch.equal(session.now.latents, earlier.latents)
+
+    def error(place):
+        return (place.image[:, mask] - colour).square().mean()
+
+    assert error(session.now) < error(earlier)
+    assert torch.equal(session.mask, mask)
+    session.paint({"colour": "#808080", "radius": 0.5, "points": [[0.5, 7.5]]})
+    assert session.mask.sum() == mask.sum() + 1, "earlier strokes stay"
+    assert_consistent(session)
+    session.clear()
+    assert not session.mask.any()
+    session.paint(STROKE)
+    session.move(0, 0.0)
+    assert not session.mask.any(), "a picture that was led elsewhere is no longer held"
+
+
+def test_a_path_leads_from_before_to_now(session):
+    with pytest.raises(ValueError, match="the same latents"):
+        session.interpolate()
+    session.sample(3)
+    session.interpolate(5)
+    assert len(session.strip) == 5
+    assert torch.allclose(session.strip[0].image, session.before.image, atol=1e-5)
+    assert torch.allclose(session.strip[-1].image, session.now.image, atol=1e-5)
+    third = session.strip[2]
+    session.pick(2)
+    assert session.now is third
+    assert len(session.strip) == 5
+    with pytest.raises(ValueError, match="number: got 5, allowed is 0 to 4"):
+        session.pick(5)
+    session.keep()
+    assert session.before is third
+    assert not session.strip
+
+
+def test_the_way_back(session):
+    places = [session.now]
+    for number in (1, 2):
+        session.sample(number)
+        places.append(session.now)
+    for value in (0.1, 0.2, 0.3):
+        session.move(0, value)
+    session.keep()
+    session.undo()
+    assert session.before is places[0]
+    for expected in reversed(places):
+        session.undo()
+        assert session.now is expected, "a dragged slider is one step"
+    with pytest.raises(ValueError, match="nothing to undo"):
+        session.undo()
+
+
+# ---- strokes and files
+
+
+def test_pixels_under_a_stroke():
+    mask = covered(torch.tensor([[1.5, 2.5], [4.5, 2.5]]), 0.6, 6, 6)
+    expected = torch.zeros(6, 6, dtype=torch.bool)
+    expected[2, 1:5] = True
+    assert torch.equal(mask, expected)
+    dot = covered(torch.tensor([[3.0, 3.0]]), 1.0, 6, 6)
+    assert dot.nonzero().tolist() == [[2, 2], [2, 3], [3, 2], [3, 3]]
+    assert covered(torch.tensor([[3.9, 0.1]]), 0.01, 6, 6).nonzero().tolist() == [[0, 3]], "at least its own pixel"
+    many = torch.rand(200, 2) * 6
+    parts = torch.stack([covered(many[place : place + 2], 0.5, 6, 6) for place in range(199)]).any(0)
+    assert torch.equal(covered(many, 0.5, 6, 6), parts)
+
+
+def test_colours():
+    assert torch.allclose(colour_of("#ff0000", 3), torch.tensor([1.0, -1.0, -1.0]))
+    assert torch.allclose(colour_of("#ff0000", 1), torch.tensor([2 * 0.299 - 1]), atol=1e-6)
+    for changed, part in (
+        ({"colour": "red"}, "colour: got 'red'"),
+        ({"radius": 0}, "radius: got 0, allowed is more than 0, up to 8 pixels"),
+        ({"radius": "wide"}, "radius: got 'wide'"),
+        ({"points": []}, "points: got no list of 1 to 10000 pairs"),
+        ({"points": [[1, float("nan")]]}, "points: got no list"),
+        ({"points": [[50, 50]]}, "points: all of them lie beside the picture"),
+    ):
+        with pytest.raises(ValueError, match=part):
+            read_stroke({**STROKE, **changed}, SHAPE)
+
+
+def read(address):
+    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+
+
+def test_downloads_hold_what_is_shown():
+    session = Session(Explorer(conditional("code")))
+    session.sample(1)
+    session.interpolate(3)
+    session.tell([1, 0.25])
+    session.paint(STROKE)
+    state = shown(session, 3)
+    bytes_of = (session.now.image[0] * 127.5 + 127.5).round().to(torch.uint8)
+    assert np.array_equal(np.array(read(state["files"]["now.png"])), bytes_of.numpy())
+    assert read(state["files"]["before_now.png"]).size == (2 * 64, 64)
+    assert state["files"]["path.png"] == ""
+    assert state["strip"] == []
+    saved = np.load(io.BytesIO(base64.b64decode(state["files"]["latents.npz"].partition(",")[2])))
+    assert np.array_equal(saved["latents"], session.now.latents.numpy())
+    assert saved["code"].tolist() == [1, 0.25]
+    assert len(state["painted"]) == int(session.mask.sum())
+    assert all(colour == "#ffffff" for _, _, colour in state["painted"])
+    session.interpolate(3)
+    assert len(shown(session, 4)["strip"]) == 3
+    colour = torch.rand(3, 4, 5) * 2 - 1
+    assert read(png_of(colour)).getpixel((2, 1)) == tuple((colour[:, 1, 2] * 127.5 + 127.5).round().int().tolist())
+    assert read(png_of(row_of([colour, colour]))).size == (2 * 5 * 13, 4 * 13)
+
+
+# ---- the command
+
+
+def test_refusals(tmp_path, capsys, monkeypatch):
+    assert "explore: needs" not in fails(capsys, "explore", "--ckpt_path", str(tmp_path / "none.ckpt"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    sentence = fails(capsys, "explore", "--ckpt_path", str(tmp_path / "none.ckpt"))
+    assert "needs the package gradio, which is not installed; pip install 'pl_genmodels[explore]'" in sentence
+    monkeypatch.undo()
+    for wrong in (["--port", "0"], ["--num_axes", "0"]):
+        assert "allowed is 1" in fails(capsys, "explore", "--ckpt_path", "x", *wrong)
