@@ -18,6 +18,7 @@ from pl_genmodels.layers.image_pool import ImagePool, RankLocal
 from pl_genmodels.layers.masked import MaskedLinear, spread_degrees
 from pl_genmodels.layers.masked_conv import MaskedConv2d, MaskedConvCache
 from pl_genmodels.layers.minibatch import BatchSimilarity
+from pl_genmodels.layers.multiscale import MultiscaleBlock, MultiscaleDilatedConv2d
 from pl_genmodels.layers.noise import GaussianNoise, NoiseDropout
 from pl_genmodels.layers.norm import AtHandBatchNorm2d, PictureNorm2d, mixes_pictures, norm_layers
 from pl_genmodels.layers.padding import on_multiples, reflect
@@ -69,6 +70,8 @@ __all__ = [
     "MaskedConvCache",
     "MaskedLinear",
     "MaskingCorruption",
+    "MultiscaleBlock",
+    "MultiscaleDilatedConv2d",
     "NoiseDropout",
     "PictureNorm2d",
     "Projection",

@@ -1,4 +1,4 @@
-"""Proportional control of the weight of a term."""
+"""How two players are kept at the same strength: by the weight of a term, or by who has to wait."""
 
 from __future__ import annotations
 
@@ -53,3 +53,21 @@ class Balance(nn.Module):
             return moved if moved.dtype.itemsize >= 4 else tensor.to(moved.device, torch.float32)
 
         return super()._apply(gently, recurse)
+
+
+def who_trains(real_cost: Tensor, fake_cost: Tensor, margin: float, equilibrium: float = 0.68) -> tuple[bool, bool]:
+    """Whether the discriminator and whether the generator are to learn from a batch; never neither.
+
+    The discriminator waits where one of its costs is below `equilibrium - margin`, the generator where one is above
+    `equilibrium + margin`. Larsen et al. 2016, the authors' code. Python waits here for the device.
+
+    Args:
+        real_cost: Mean cross-entropy of real samples, ().
+        fake_cost: Mean cross-entropy of generated ones, ().
+        margin: How far costs may be from the equilibrium.
+        equilibrium: Cost of a discriminator that tells nothing, log 2 or nearly so.
+    """
+    costs = torch.stack([real_cost, fake_cost]).tolist()
+    discriminator = not min(costs) < equilibrium - margin  # a cost that is not a number lets both learn
+    generator = not max(costs) > equilibrium + margin
+    return (discriminator, generator) if discriminator or generator else (True, True)

@@ -18,7 +18,7 @@ from pl_genmodels.losses.adversarial import (
 from pl_genmodels.losses.density_ratio import BregmanRatio, ForwardRatio, ReverseRatio, importance_weights
 from pl_genmodels.losses.divergences import kl_normal, kl_of_dimensions, log_normal
 from pl_genmodels.losses.f_divergences import F_DIVERGENCES, Divergence, FDivergence
-from pl_genmodels.losses.feature_matching import feature_matching
+from pl_genmodels.losses.feature_matching import class_feature_matching, feature_matching
 from pl_genmodels.losses.kernels import (
     GaussianSum,
     Kernel,
@@ -38,6 +38,7 @@ from pl_genmodels.losses.objectives import (
     ImportanceWeightedBound,
     VariationalObjective,
 )
+from pl_genmodels.losses.orthogonality import orthogonality
 from pl_genmodels.losses.penalties import (
     DRAGAN,
     R1,
@@ -48,7 +49,14 @@ from pl_genmodels.losses.penalties import (
     SpectralNorm,
     WeightClipping,
 )
-from pl_genmodels.losses.similarity import absolute_error, asymmetry, per_sample, squared_error, total_variation
+from pl_genmodels.losses.similarity import (
+    absolute_error,
+    asymmetry,
+    per_sample,
+    squared_distance,
+    squared_error,
+    total_variation,
+)
 from pl_genmodels.losses.witness import witness_penalty
 from pl_genmodels.losses.wrapped import LabelNoise, LeCam
 
@@ -100,14 +108,17 @@ __all__ = [
     "WeightClipping",
     "absolute_error",
     "asymmetry",
+    "class_feature_matching",
     "feature_matching",
     "importance_weights",
     "kl_normal",
     "kl_of_dimensions",
     "log_normal",
+    "orthogonality",
     "per_sample",
     "pulling_away",
     "root_mmd",
+    "squared_distance",
     "squared_distances",
     "squared_error",
     "squared_mmd",

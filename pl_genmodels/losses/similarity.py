@@ -38,3 +38,8 @@ def asymmetry(image: Tensor, mask: Tensor) -> Tensor:
     counted = mask.to(image.dtype)
     differences = (counted * (image - image.flip(3)).abs()).flatten(1).sum(1)
     return differences / (image.shape[1] * counted.flatten(1).sum(1)).clamp(min=1)
+
+
+def squared_distance(image: Tensor, other: Tensor) -> Tensor:
+    """Sum of squared differences of each sample, (B, ...) and (B, ...) to (B,)."""
+    return (image - other).square().flatten(1).sum(1)

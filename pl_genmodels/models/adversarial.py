@@ -130,6 +130,10 @@ class AdversarialModule(GenerativeModule):
         """Whether an opponent of the clock takes its turn on this batch."""
         return True
 
+    def takes_step(self, player: str) -> bool:
+        """Whether an opponent's gradient is used, now that its terms are in `last_terms`; the same on every rank."""
+        return True
+
     def draw_for_clock(self, batch: Batch) -> Batch:
         """The batch of the clock's own turn when it does not share its opponents' samples."""
         return self.draw({name: value for name, value in batch.items() if name != "latent"})
@@ -210,6 +214,9 @@ class AdversarialModule(GenerativeModule):
             loss = functools.reduce(operator.add, means.values())
             self.manual_backward(loss if share == 1 else share * loss)
             self.last_terms[player].append({name: share * term.detach() for name, term in part.items()})
+        if not self.takes_step(player):
+            self.gradient_norms.pop(player, None)
+            return
         if self._averages_gradients:
             average_gradients(self.parameters_of(player), self.trainer.world_size)
         if player in self.step_counters:

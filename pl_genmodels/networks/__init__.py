@@ -54,6 +54,7 @@ from pl_genmodels.networks.dcgan import DCGANDiscriminator, DCGANEncoder, DCGANG
 from pl_genmodels.networks.ensemble import DiscriminatorEnsemble, GeneratorEnsemble
 from pl_genmodels.networks.gated_pixel_cnn import GatedPixelCNNNetwork
 from pl_genmodels.networks.genes import GeneDiscriminator, GeneTranslator
+from pl_genmodels.networks.ian import IANDiscriminator, IANGenerator
 from pl_genmodels.networks.infogan import InfoGANDiscriminator, InfoGANGenerator
 from pl_genmodels.networks.ladder import LadderNetwork
 from pl_genmodels.networks.made import MADENetwork, NADENetwork, VectorNetwork
@@ -79,6 +80,7 @@ from pl_genmodels.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from pl_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from pl_genmodels.networks.rotating import RotatingGenerator
 from pl_genmodels.networks.translators import EncoderDecoderTranslator, ResNetTranslator, UNetTranslator
+from pl_genmodels.networks.vae_gan import VAEGANDiscriminator, VAEGANEncoder, VAEGANGenerator
 from pl_genmodels.networks.wrapped import (
     InstanceNormDiscriminator,
     MinibatchDiscriminator,
@@ -134,6 +136,8 @@ __all__ = [
     "GeneTranslator",
     "Generator",
     "GeneratorEnsemble",
+    "IANDiscriminator",
+    "IANGenerator",
     "InfoGANDiscriminator",
     "InfoGANGenerator",
     "InstanceNormDiscriminator",
@@ -181,6 +185,9 @@ __all__ = [
     "TwoWayGenerator",
     "UNetTranslator",
     "UniformPrior",
+    "VAEGANDiscriminator",
+    "VAEGANEncoder",
+    "VAEGANGenerator",
     "VectorNetwork",
     "VirtualBatchNormGenerator",
 ]

@@ -18,7 +18,12 @@ from pl_genmodels.types import ImageShape
 
 
 def num_features(discriminator: Discriminator) -> int:
-    """Length of a discriminator's last features.
+    """Length of a discriminator's last features; see `feature_lengths`."""
+    return feature_lengths(discriminator)[-1]
+
+
+def feature_lengths(discriminator: Discriminator) -> list[int]:
+    """Length of each layer of a discriminator's features.
 
     Raises:
         ValueError: If it does not give any.
@@ -32,7 +37,7 @@ def num_features(discriminator: Discriminator) -> int:
         training = discriminator.training
         _, features = discriminator.eval()(torch.zeros(1, *discriminator.image_shape), with_features=True)
         discriminator.train(training)
-    return features[-1].numel()
+    return [layer.numel() for layer in features]
 
 
 class PackedDiscriminator(Discriminator):
