@@ -1,4 +1,4 @@
-"""The command that edits a picture by what is painted on it, and keeps its details."""
+"""Commands that change a picture by what is painted on it or pasted into it, and keep its details."""
 
 from __future__ import annotations
 
@@ -98,6 +98,59 @@ def edit(
     _paste(whole, transfer(to_float(to_tensor(_square(whole)))[None], images)[0]).save(parent_made(Path(out)))
     if path is not None:
         grid(torch.cat([image, images[0]]), path_steps + 1).save(parent_made(Path(path)))
+    print(out)
+
+
+def blend(
+    foreground: str,
+    background: str,
+    mask: str,
+    out: str = "blended.png",
+    ckpt_path: str | None = None,
+    colour_weight: float = 1.0,
+    num_starts: int = 8,
+    num_steps: int = 200,
+    label: int | None = None,
+) -> None:
+    """Paste a part of one picture into another without a seam, in full resolution.
+
+    Gradients are those of the pictures; colours those that a model gives to a small composite of them, a GPGAN or any
+    model with latents, and without a model those of Poisson blending.
+
+    Args:
+        foreground: A picture, of which a part is wanted.
+        background: A picture of the same size.
+        mask: A picture of the same size that is white where the foreground is wanted.
+        out: A .png file.
+        ckpt_path: Checkpoint of a GPGAN or of a model with latents.
+        colour_weight: Of the colours against the gradients.
+        num_starts: Of the search, where the model has latents: random latents from which it begins.
+        num_steps: Of the search, where the model has latents.
+        label: Of a model that is conditional on labels: the class of the picture.
+    """
+    from pl_genmodels.checkpoints import load
+    from pl_genmodels.editing.blending import blend as blended
+
+    require_png(out)
+    model, channels = None, 3
+    search: dict[str, Any] = {}
+    if ckpt_path is not None:
+        model = load(ckpt_path)
+        if not hasattr(model, "translate"):
+            space = latent_space("blend", ckpt_path, label)
+            model, search = space.model, {"num_starts": num_starts, "num_steps": num_steps, **space.condition}
+        channels = model.image_shape[0]
+    front, back = (_full(path, channels) for path in (foreground, background))
+    where = _full(mask, 1)
+    for name, part in (("foreground", front), ("mask", where)):
+        if part.size != back.size:
+            raise ValueError(
+                f"{name}: got {part.height}x{part.width} pixels (height x width), allowed are those of the background, "
+                f"{back.height}x{back.width}"
+            )
+    first, second, third = (to_float(to_tensor(part))[None] for part in (front, back, where))
+    done = blended(first, second, (third[:, 0] + 1) / 2, model, colour_weight=colour_weight, **search)
+    picture(to_bytes(done[0])).save(parent_made(Path(out)))
     print(out)
 
 

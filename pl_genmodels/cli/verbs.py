@@ -16,7 +16,7 @@ from pl_genmodels.cli.evaluation import evaluate, parent_made, require_pictures
 from pl_genmodels.cli.exploring import explore
 from pl_genmodels.cli.export import export
 from pl_genmodels.cli.filling import anogan, inpaint
-from pl_genmodels.cli.manipulation import edit
+from pl_genmodels.cli.manipulation import blend, edit
 from pl_genmodels.cli.representation import encode, reconstruct, traverse
 from pl_genmodels.cli.translation import translate
 from pl_genmodels.models.base import SamplingModule
@@ -97,6 +97,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "edit": edit,
     "inpaint": inpaint,
     "anogan": anogan,
+    "blend": blend,
     "complete": complete,
     "translate": translate,
     "encode": encode,

@@ -2,6 +2,7 @@
 
 from pl_genmodels.data.barred import BarredDigits, CelebAByAttribute
 from pl_genmodels.data.base import ImageData, rebuild
+from pl_genmodels.data.composites import PastedPhotographs
 from pl_genmodels.data.embedded import Digits, Faces, Patches, Photographs, StackedDigits, Textures, TintedDigits
 from pl_genmodels.data.factors import FactorData, FactorSet
 from pl_genmodels.data.folder import ImageFolder
@@ -40,6 +41,7 @@ __all__ = [
     "Mixture",
     "PairData",
     "PairLoader",
+    "PastedPhotographs",
     "Patches",
     "People",
     "Photographs",

@@ -2,6 +2,7 @@
 
 from pl_genmodels.editing.anomaly import Anomalies, anomaly_scores
 from pl_genmodels.editing.arithmetic import arithmetic, around, combine
+from pl_genmodels.editing.blending import blend, composite, gaussian_poisson
 from pl_genmodels.editing.directions import principal_directions
 from pl_genmodels.editing.inpainting import Filled, importance_weights, inpaint, poisson_blend
 from pl_genmodels.editing.interpolation import interpolate, lerp, slerp, walk
@@ -9,6 +10,7 @@ from pl_genmodels.editing.latent_space import LatentSpace
 from pl_genmodels.editing.manipulation import edit, grey_of, morph, transfer, warped
 from pl_genmodels.editing.neighbours import Neighbours, nearest_neighbours
 from pl_genmodels.editing.projection import Found, descend, project
+from pl_genmodels.editing.projector import Projector, fit_projector
 
 __all__ = [
     "Anomalies",
@@ -16,12 +18,17 @@ __all__ = [
     "Found",
     "LatentSpace",
     "Neighbours",
+    "Projector",
     "anomaly_scores",
     "arithmetic",
     "around",
+    "blend",
     "combine",
+    "composite",
     "descend",
     "edit",
+    "fit_projector",
+    "gaussian_poisson",
     "grey_of",
     "importance_weights",
     "inpaint",

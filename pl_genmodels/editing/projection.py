@@ -102,19 +102,25 @@ def _search(
     return best, least
 
 
-def starts_for(space: LatentSpace, image: Tensor, num_starts: int, start: str, seed: int) -> Tensor:
+def starts_for(
+    space: LatentSpace, image: Tensor, num_starts: int, start: str | Callable[[Tensor], Tensor], seed: int
+) -> Tensor:
     """Where to search for the latents of images, (B, S, latent_dim).
 
     Args:
         space: Whose latents.
         image: (B, *image_shape).
         num_starts: Random ones, the same for all images.
-        start: random; encoder for what the model's encoder says; both for all of these.
+        start: random; encoder for what the model's encoder says; both for all of these; or what maps images to
+            latents, such as a `Projector`, and no random ones.
         seed: Of the random ones.
 
     Raises:
         ValueError: For another kind of start, no starts, or a model without encoder.
     """
+    if callable(start):
+        with torch.no_grad():
+            return start(image)[:, None]
     if start not in STARTS:
         raise ValueError(f"start: got {start!r}, allowed are {', '.join(STARTS)}")
     if num_starts < 1:
@@ -138,7 +144,7 @@ def project(
     num_starts: int = 8,
     num_steps: int = 200,
     learning_rate: float = 0.2,
-    start: str | None = None,
+    start: str | Callable[[Tensor], Tensor] | None = None,
     features: Callable[[Tensor], Tensor] | None = None,
     feature_weight: float = 0.002,
     seed: int = 0,

@@ -55,6 +55,13 @@ def test_editing_commands(last, tmp_path, capsys):
         assert edited.shape == (30, 20)
         assert (edited[[0, 1, -2, -1]] == whole[[0, 1, -2, -1]]).all(), "the central square alone is changed"
     assert Image.open(path).size[0] > 8 * 64
+    pasted = ["--foreground", other, "--background", other, "--mask", other]
+    for arguments in ([], ["--ckpt_path", last, *few]):
+        main(["blend", *pasted, "--out", out, *arguments])
+        assert Image.open(out).size == (20, 30)
+    assert "mask: got 16x16 pixels (height x width), allowed are those of the background, 30x20" in fails(
+        capsys, "blend", *pasted[:4], "--mask", f"{made}/000001.png"
+    )
     capsys.readouterr()
     main(["anogan", "--ckpt_path", last, "--input", made, "--out", str(tmp_path / "s.png"), *few])
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()[:3]]

@@ -12,6 +12,7 @@ from pl_genmodels.editing import (
     around,
     combine,
     descend,
+    fit_projector,
     interpolate,
     lerp,
     nearest_neighbours,
@@ -24,7 +25,7 @@ from pl_genmodels.models.conditional_gan.cgan import CGAN
 from pl_genmodels.models.conditional_gan.icgan import IcGAN
 from pl_genmodels.models.gan.gan import GAN
 from pl_genmodels.models.vae.vae import VAE
-from pl_genmodels.networks import MLPGenerator, UniformPrior
+from pl_genmodels.networks import MLPEncoder, MLPGenerator, UniformPrior
 from tests.small import gan
 
 SHAPE = (1, 4, 4)
@@ -133,6 +134,26 @@ def test_projection_of_a_linear_generator_is_least_squares():
     assert far.latents.abs().max() <= 1, "a search stays within the prior"
     whole = project(model, image, num_steps=60, features=lambda images: images[:, :1], feature_weight=1e4)
     assert (whole.images - image)[:, 0].abs().max() < 0.1 * (found.images - image)[:, 0].abs().max()
+
+
+def test_a_projector_learns_to_invert_pictures_and_a_search_begins_there():
+    model = linear_gan()
+    latents = torch.rand(256, 3, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
+    image = model.decode(latents).detach()
+    before = [weight.clone() for weight in model.state_dict().values()]
+    learnt = fit_projector(model, image, MLPEncoder, num_steps=150, learning_rate=5e-3)
+    error = (model.decode(learnt(image)) - image).square().mean()
+    assert error < 0.02 * image.var()
+    assert not learnt.training
+    assert all(torch.equal(a, b) for a, b in zip(before, model.state_dict().values(), strict=True))
+    again = fit_projector(model, image, MLPEncoder, num_steps=150, learning_rate=5e-3)
+    assert torch.equal(again(image), learnt(image))
+    start = project(model, image[:3], start=learnt, num_steps=0)
+    assert torch.equal(start.latents, learnt(image[:3]))
+    assert (project(model, image[:3], start=learnt, num_steps=20).losses < start.losses).all()
+    assert (learnt(100 * image).abs() <= 1).all(), "within the prior"
+    with pytest.raises(ValueError, match="num_steps: got 0, allowed is 1 or more"):
+        fit_projector(model, image, MLPEncoder, num_steps=0)
 
 
 @pytest.mark.parametrize("model", [lambda: gan(SHAPE), vae, lambda: CGAN(SHAPE)])

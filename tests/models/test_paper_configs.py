@@ -28,6 +28,7 @@ PARAMETERS = {
     "cyclegan_horse2zebra": {"generator": 2 * 11_378_179, "discriminator": 2 * 2_764_737},
     "pix2pix_facades": {"generator": 54_413_955, "discriminator": 2_768_705},
     "discogan_handbags2shoes": {"generator": 2 * 5_513_856, "discriminator": 2 * 2_765_568},
+    "gpgan_transient_attributes": {"generator": 71_058_880, "discriminator": 2_765_568},
     "dualgan_facades": {"generator": 2 * 54_413_955, "discriminator": 2 * 2_765_633},
     "r3gan_cifar10": {"generator": 20_732_160, "discriminator": 20_683_776},
     "acgan_cifar10": {"generator": 2_994_051, "discriminator": 1_664_875},
