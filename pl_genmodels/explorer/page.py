@@ -13,8 +13,9 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
+from pl_genmodels.explorer.explorer import Explorer
 from pl_genmodels.explorer.files import shown
-from pl_genmodels.explorer.session import Explorer, Session
+from pl_genmodels.explorer.session import Session
 from pl_genmodels.layers import Attributes, Codes, Labels
 
 HERE = Path(__file__).parent

@@ -211,6 +211,17 @@ def test_controls_of_each_kind_of_condition(tools, entry, given, values):
     assert "This failed (ZeroDivisionError: division by zero)." in broken[2]
 
 
+def test_a_port_that_is_taken(tools):
+    from pl_genmodels.explorer.page import Page
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ValueError, match=f"port: got {port}, which is taken"):
+            Page(Explorer(conditional("label"))).launch(port)
+
+
 def test_every_slider_moves_the_picture(browser):
     for place in range(10):
         earlier, seen, start = pixels(browser), canvas(browser, "now"), latents(browser)["latents"]

@@ -12,6 +12,8 @@ from pl_genmodels.editing import LatentSpace, principal_directions
 from pl_genmodels.explorer import Explorer, Session
 from pl_genmodels.explorer.files import png_of, row_of, shown
 from pl_genmodels.explorer.strokes import colour_of, covered, read_stroke
+from pl_genmodels.explorer.uploads import read_upload
+from pl_genmodels.models.baselines.pca import PCA
 from pl_genmodels.models.vae.vae import VAE
 from tests.explorer.models import CONDITIONS, SHAPE, conditional, contrasted
 from tests.small import gan
@@ -147,6 +149,17 @@ def test_an_upload_is_projected(session, tmp_path):
     assert session.now is earlier
 
 
+def test_an_upload_to_a_model_of_wide_pictures_is_cut_to_their_ratio(tmp_path):
+    Image.linear_gradient("L").save(tmp_path / "large.png")  # 256x256, from black on top to white below
+    image, note = read_upload(tmp_path / "large.png", (3, 4, 8))
+    assert image.shape == (1, 3, 4, 8)
+    assert "resized to 4x8" in note
+    assert image[0, 0, 0, 0] == pytest.approx(-0.35, abs=0.1), "its middle half"
+    session = Session(Explorer(contrasted(gan((3, 4, 8)))))
+    session.upload(tmp_path / "large.png")
+    assert_consistent(session)
+
+
 def test_a_code_is_read_off_an_upload():
     explorer = Explorer(conditional("code"))
     image = torch.rand(1, *SHAPE) * 2 - 1
@@ -277,10 +290,18 @@ def test_downloads_hold_what_is_shown():
 
 
 def test_refusals(tmp_path, capsys, monkeypatch):
-    assert "explore: needs" not in fails(capsys, "explore", "--ckpt_path", str(tmp_path / "none.ckpt"))
+    def sentence(*arguments):
+        return fails(capsys, "explore", "--ckpt_path", str(tmp_path / "none.ckpt"), *arguments)
+
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    sentence = fails(capsys, "explore", "--ckpt_path", str(tmp_path / "none.ckpt"))
-    assert "needs the package gradio, which is not installed; pip install 'pl_genmodels[explore]'" in sentence
-    monkeypatch.undo()
+    assert (
+        "explore: needs the package gradio, which is not installed; pip install 'pl_genmodels[explore]'" in sentence()
+    )
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     for wrong in (["--port", "0"], ["--num_axes", "0"]):
-        assert "allowed is 1" in fails(capsys, "explore", "--ckpt_path", "x", *wrong)
+        assert "allowed is 1" in sentence(*wrong)
+    monkeypatch.setattr("pl_genmodels.checkpoints.load", lambda path: PCA(SHAPE))
+    said = sentence()
+    assert "explore: the checkpoint is of a PCA, which has no latents; allowed for it are sample, encode" in said
+    monkeypatch.setattr("pl_genmodels.checkpoints.load", lambda path: gan((2,)))
+    assert "explore: the model makes samples of shape (2,), allowed are pictures" in sentence()
