@@ -227,8 +227,13 @@ def test_a_mistake_is_one_sentence(arguments, parts, capsys, place):
 @pytest.mark.parametrize(
     ("stem", "arguments", "sentence"),
     [
-        ("gan_noisy", ["--model.loss.init_args.loss", "Wasserstein"], "Wasserstein, which has no labels to change"),
-        ("improved_gan", ["--data", "SwissRoll"], "a MLPClassifier needs 'label' too"),
+        (
+            "gan_noisy",
+            ["--model.loss.init_args.loss", "Wasserstein"],
+            "Wasserstein is not a LabelledLoss; allowed",
+        ),
+        ("improved_gan", ["--data", "SwissRoll"], "labels_per_class: got 1, allowed for SwissRoll train is none"),
+        ("am_gan", ["--data", "SwissRoll"], "a ClassDiscriminator needs 'label' too"),
         ("gan_packed", ["--data.batch_size", "63"], "num_packed: got 2 with a batch of 63 samples"),
         (
             "unrolled_gan",

@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_type_hints
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -103,6 +103,9 @@ def explain(message: str) -> str:
         return f"{where}: {option[1].rpartition('.')[2]} has no option {option[2]!r}" + _choices(option[2], allowed)
     name = re.search(r"Expected a dot import path string: (\S+)", message)
     if name and keys:
+        kind = _kind_asked_for(message, keys[-1])
+        if kind is not None and name[1] in classes_for(keys[-1]):
+            return f"{where}: {name[1]} is not a {kind.__name__}" + _choices(name[1], _concrete(kind))
         return f"{where}: there is no class {name[1]!r}" + _choices(name[1], classes_for(keys[-1]))
     wrong = re.search(r"Expected '(\S+)' to be a subclass of <class '(\w+)'>", message)
     if wrong and keys:
@@ -157,7 +160,19 @@ def classes_for(key: str) -> list[str]:
         "constraints": losses.Constraint,
         "condition": layers.Condition,
     }
-    found, queue = set(), [kinds[key]] if key in kinds else []
+    return _concrete(kinds[key]) if key in kinds else []
+
+
+def _kind_asked_for(message: str, key: str) -> type | None:
+    """What the innermost class of a message takes as an argument, if that is one class."""
+    owners = re.findall(r"Problem with given class_path '([^']+)'", message)
+    kind = get_type_hints(_imported(owners[-1]).__init__).get(key) if owners else None
+    return kind if isinstance(kind, type) else None
+
+
+def _concrete(kind: type) -> list[str]:
+    """Short names of our classes of a kind."""
+    found, queue = set(), [kind]
     while queue:
         kind = queue.pop()
         children: list[type] = kind.__subclasses__()
