@@ -156,7 +156,16 @@ def towards_none(self, images, labels=None):
     return {"adversarial": self.loss.generator(self.judge(self.augment(images)))}
 
 
+def towards_the_least_likely(self, images, labels=None):
+    if labels is None:
+        with torch.no_grad():
+            labels = self.class_logits(self.augment(images)).argmin(1)
+    return towards(self, images, labels)
+
+
+towards = ClassifyingGAN.terms_towards
 BREAKAGES = {
+    "am_gan-towards-the-least-likely": (activated_classes, ClassifyingGAN, "terms_towards", towards_the_least_likely),
     "am_gan_predefined-towards-no-class": (partial(told_classes, 800), ClassifyingGAN, "terms_towards", towards_none),
     "improved_gan-exchanged": (partial(few_labels, (0,)), LabelledLoss, "discriminator", exchanged),
     "improved_gan-of-each-sample": (matched_features, improved_gan, "feature_matching", of_each_sample),
