@@ -103,9 +103,9 @@ def explain(message: str) -> str:
         return f"{where}: {option[1].rpartition('.')[2]} has no option {option[2]!r}" + _choices(option[2], allowed)
     name = re.search(r"Expected a dot import path string: (\S+)", message)
     if name and keys:
-        kind = _kind_asked_for(message, keys[-1])
-        if kind is not None and name[1] in classes_for(keys[-1]):
-            return f"{where}: {name[1]} is not a {kind.__name__}" + _choices(name[1], _concrete(kind))
+        asked = _kind_asked_for(message, keys[-1])
+        if asked is not None and name[1] in classes_for(keys[-1]):
+            return f"{where}: {name[1]} is not a {asked.__name__}" + _choices(name[1], _concrete(asked))
         return f"{where}: there is no class {name[1]!r}" + _choices(name[1], classes_for(keys[-1]))
     wrong = re.search(r"Expected '(\S+)' to be a subclass of <class '(\w+)'>", message)
     if wrong and keys:
