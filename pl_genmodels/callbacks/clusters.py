@@ -16,7 +16,7 @@ class ClusterAccuracy(Callback):
 
     `clustering_accuracy` is under the best one-to-one match of clusters and classes, `clustering_majority` counts the
     most frequent class of each cluster, `clusters_used` says how many clusters have images. It needs a model that
-    clusters, such as `InfoGAN`, `CatGAN` and `AAE`, and data with labels.
+    clusters, such as `InfoGAN`, `CatGAN` and `AAEClustering`, and data with labels.
 
     Raises:
         ValueError: For a model that does not cluster.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class AdversarialAutoencoder(LatentGenerator):
         ValueError: For a weight that is not positive.
     """
 
-    players = ("autoencoder", "discriminator", "encoder")
+    players: ClassVar[tuple[str, ...]] = ("autoencoder", "discriminator", "encoder")
     encoder: Encoder
 
     def __init__(

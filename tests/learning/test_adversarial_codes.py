@@ -1,0 +1,242 @@
+"""Codes come to follow their priors, and to mean what labels and clusters say: rows as in `test_gan.py`."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from lightning.pytorch import seed_everything
+
+from pl_genmodels.data import Digits
+from pl_genmodels.metrics import DigitClassifier
+from pl_genmodels.metrics.clustering import confusion, majority_accuracy
+from pl_genmodels.models.inference_gan.aae_clustering import AAEClustering
+from pl_genmodels.models.inference_gan.aae_informed import AAEInformed
+from pl_genmodels.models.inference_gan.aae_semi_supervised import AAESemiSupervised
+from pl_genmodels.models.inference_gan.aae_supervised import AAESupervised
+from pl_genmodels.models.optimizers import GANAdam
+from pl_genmodels.networks import (
+    CategoricalPrior,
+    ConcatDiscriminator,
+    ConcatGenerator,
+    MLPDiscriminator,
+    MLPEncoder,
+    MLPGenerator,
+    RingPrior,
+)
+from tests.learning.bench import Check, assert_learns, fit, real_digits
+
+pytestmark = pytest.mark.learning
+
+LAST = {
+    "aae_informed": (0.906, 1.0),
+    "aae_supervised": (0.882, 0.855, 0.320),
+    "aae_semi_supervised": (0.956, 0.034, 0.040),
+    "aae_clustering": (0.780, 12),
+}  # measured last, in the order of the checks
+FAST, SLOWER = partial(GANAdam, lr=1e-3), partial(GANAdam, lr=5e-4)
+ENCODER = partial(MLPEncoder, hidden_dim=256, num_layers=2)
+NORMALISED = partial(ENCODER, batch_norm=True)
+JUDGE = partial(MLPDiscriminator, hidden_dim=128)
+OPTIMISERS = {"optimizer_autoencoder": FAST, "optimizer_discriminator": FAST, "optimizer_encoder": SLOWER}
+AUTOENCODER = {
+    "generator": partial(MLPGenerator, latent_dim=2),
+    "encoder": ENCODER,
+    "discriminator": JUDGE,
+    **OPTIMISERS,
+}
+RING = RingPrior(10, 4.0, 0.4, 0.4)
+
+
+def trained(make, updates, seed=0, **data):
+    """On digits of 8 x 8."""
+    seed_everything(seed, verbose=False)
+    return fit(make((1, 8, 8)), Digits(8, seed=seed, **data), updates=updates).eval()
+
+
+def digits():
+    images, labels = real_digits(8)
+    return images / 127.5 - 1, labels
+
+
+def held_out():
+    """The 297 digits that do not train."""
+    images, labels = digits()
+    return images[1500:], labels[1500:]
+
+
+def read(images):
+    return DigitClassifier()(images.add(1).mul(127.5).round().byte())[1].argmax(1)
+
+
+# ---- a mode for each label
+
+
+def centres():
+    angle = torch.arange(10) * math.tau / 10
+    return 4 * torch.stack([angle.cos(), angle.sin()], 1)
+
+
+INFORMED = {
+    **AUTOENCODER,
+    "encoder": NORMALISED,
+    "discriminator": partial(ConcatDiscriminator, discriminator=JUDGE),
+    "prior": RING,
+}
+
+
+def informed(model=AAEInformed):
+    """Held-out codes lie in the mode of their label."""
+    made = trained(partial(model, **INFORMED), 3000)
+    images, labels = held_out()
+    right = (torch.cdist(made.encode(images), centres()).argmin(1) == labels).float().mean().item()
+    asked = torch.arange(500) % 10
+    agree = (read(made.sample(500, label=asked, seed=1)) == asked).float().mean().item()
+    return [
+        Check("codes in the mode of their label", right, 0.7, 1, LAST["aae_informed"][0]),
+        Check("samples of a mode read as its label", agree, 0.7, 1, LAST["aae_informed"][1]),
+    ]
+
+
+class Uninformed(AAEInformed):
+    """The discriminator knows no label."""
+
+    def draw(self, batch):
+        drawn = super().draw(batch)
+        return {**drawn, "told": 0 * drawn["told"]}
+
+
+def test_modes_mean_nothing_where_nobody_is_told_a_label():
+    right, agree = informed(Uninformed)
+    print(right, agree, sep="\n")
+    assert 0.03 <= right.value <= 0.2
+    assert not agree.passed
+
+
+# ---- the label in the decoder
+
+SUPERVISED = {
+    **AUTOENCODER,
+    "generator": partial(ConcatGenerator, latent_dim=4, generator=partial(MLPGenerator, hidden_dim=256)),
+}
+
+
+def classes_in(codes, labels):
+    """Share of codes whose nearest other one is of the same class."""
+    apart = torch.cdist(codes, codes)
+    apart.fill_diagonal_(float("inf"))
+    return (labels[apart.argmin(1)] == labels).float().mean().item()
+
+
+def supervised(model=AAESupervised):
+    """Codes do not say the label, and the label decides what is made of a code."""
+    made = trained(partial(model, **SUPERVISED), 3000)
+    images, labels = held_out()
+    codes = made.encode(images)
+    asked = torch.arange(500) % 10
+    agree = (read(made.sample(500, label=asked, seed=1)) == asked).float().mean().item()
+    other = (labels + 1 + torch.arange(len(labels)) % 9) % 10
+    changed = (read(made.decode(codes, other)) == other).float().mean().item()
+    last = LAST["aae_supervised"]
+    return [
+        Check("label as asked", agree, 0.75, 1, last[0]),
+        Check("another digit in the style of one", changed, 0.7, 1, last[1]),
+        Check("nearest codes of the same class", classes_in(codes, labels), 0, 0.5, last[2]),
+    ]
+
+
+class Untold(AAESupervised):
+    """The decoder is not told the label."""
+
+    def condition_of(self, batch):
+        return 0 * super().condition_of(batch)
+
+
+def test_a_decoder_that_is_told_nothing_leaves_the_label_in_the_code():
+    checks = supervised(Untold)
+    print(*checks, sep="\n")
+    assert not any(check.passed for check in checks)
+
+
+# ---- few labels
+
+CATEGORICAL = {
+    **AUTOENCODER,
+    "encoder": NORMALISED,
+    "reconstruction_weight": 16.0,  # a sum over 64 pixels in [0, 1]
+}
+FEW = {**CATEGORICAL, "generator": partial(MLPGenerator, latent_dim=15), "optimizer_classifier": FAST}
+
+
+def accuracy(model, updates=3000, seed=0):
+    """On held-out digits, of ten labels a class."""
+    made = trained(partial(model, **FEW), updates, seed, labels_per_class=10)
+    images, labels = held_out()
+    return (made.classify(images) == labels).float().mean().item()
+
+
+class NoCategory(AAESemiSupervised):
+    """Nobody compares categories with one-hot draws."""
+
+    def encoder_terms(self, batch, generated):
+        return {"style": super().encoder_terms(batch, generated)["style"]}
+
+
+class LabelsAlone(AAESemiSupervised):
+    """The encoder learns from the labels and nothing else."""
+
+    def encoder_terms(self, batch, generated):
+        return {name: 0 * term for name, term in super().encoder_terms(batch, generated).items()}
+
+    def autoencoder_terms(self, batch, generated):
+        return {name: 0 * term for name, term in super().autoencoder_terms(batch, generated).items()}
+
+
+def semi_supervised():
+    whole, part, alone = (accuracy(model) for model in (AAESemiSupervised, NoCategory, LabelsAlone))
+    last = LAST["aae_semi_supervised"]
+    return [
+        Check("accuracy of 100 labels", whole, 0.84, 1, last[0]),
+        Check("more than without D of categories", whole - part, 0.01, 1, last[1]),
+        Check("more than with labels alone", whole - alone, 0.01, 1, last[2]),
+    ]
+
+
+# ---- clusters
+
+CLUSTERS = {**CATEGORICAL, "generator": partial(MLPGenerator, latent_dim=21), "prior": CategoricalPrior(16)}
+
+
+def in_clusters(made, images, labels, majority, least, last):
+    """Sixteen clusters, at least so many of them used, and the majority of each."""
+    counts = confusion(made.cluster(images), labels, 16, 10)
+    return [
+        Check("majority of each cluster", majority_accuracy(counts), majority, 1, last[0]),
+        Check("clusters", int((counts.sum(1) > 0).sum()), least, 16, last[1]),
+    ]
+
+
+def clustering(updates=3000, seed=0, **changes):
+    made = trained(partial(AAEClustering, **{**CLUSTERS, **changes}), updates, seed)
+    return in_clusters(made, *digits(), 0.6, 8, LAST["aae_clustering"])
+
+
+def test_clusters_collapse_without_what_the_sheet_asks_for():
+    checks = clustering(encoder=ENCODER, category_noise=0.0, reconstruction_weight=1.0)
+    print(*checks, sep="\n")
+    assert not any(check.passed for check in checks)
+
+
+ROWS = {
+    "aae_informed": [informed],
+    "aae_supervised": [supervised],
+    "aae_semi_supervised": [semi_supervised],
+    "aae_clustering": [clustering],
+}
+
+
+@pytest.mark.parametrize("stem", ROWS)
+def test_system_learns(stem):
+    assert_learns(ROWS[stem])
