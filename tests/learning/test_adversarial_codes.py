@@ -12,11 +12,13 @@ from lightning.pytorch import seed_everything
 from pl_genmodels.data import Digits
 from pl_genmodels.metrics import DigitClassifier
 from pl_genmodels.metrics.clustering import confusion, majority_accuracy
+from pl_genmodels.models.inference_gan.aae import AAE
 from pl_genmodels.models.inference_gan.aae_clustering import AAEClustering
 from pl_genmodels.models.inference_gan.aae_informed import AAEInformed
 from pl_genmodels.models.inference_gan.aae_semi_supervised import AAESemiSupervised
 from pl_genmodels.models.inference_gan.aae_supervised import AAESupervised
 from pl_genmodels.models.optimizers import GANAdam
+from pl_genmodels.models.schedules import ConstantThenLinear
 from pl_genmodels.networks import (
     CategoricalPrior,
     ConcatDiscriminator,
@@ -24,13 +26,20 @@ from pl_genmodels.networks import (
     MLPDiscriminator,
     MLPEncoder,
     MLPGenerator,
+    NormalPrior,
     RingPrior,
+    SwissRollPrior,
 )
 from tests.learning.bench import Check, assert_learns, fit, real_digits
 
 pytestmark = pytest.mark.learning
 
 LAST = {
+    "aae": {
+        "normal": (0.00845, 0.613, 0.655),
+        "ring": (0.0257, 0.319, 0.580, 0.881, 10),
+        "roll": (0.00837, 0.951, 0.593),
+    },
     "aae_informed": (0.906, 1.0),
     "aae_supervised": (0.882, 0.855, 0.320),
     "aae_semi_supervised": (0.956, 0.034, 0.040),
@@ -71,13 +80,95 @@ def read(images):
     return DigitClassifier()(images.add(1).mul(127.5).round().byte())[1].argmax(1)
 
 
-# ---- a mode for each label
+# ---- priors
+
+
+def energy_distance(codes, drawn, number=200, permutations=400, repeats=10):
+    """Of all codes from draws; and of some of them, in units of the level that 5 % of equal samples exceed.
+
+    It is twice the squared maximum mean discrepancy under the kernel -|x - y|. Of some of them: the first choice's, and
+    the mean over ten choices.
+    """
+    whole = 2 * torch.cdist(codes, drawn).mean() - torch.cdist(codes, codes).mean() - torch.cdist(drawn, drawn).mean()
+    generator = torch.Generator().manual_seed(0)
+    sign = torch.ones(2 * number)
+    sign[number:] = -1
+    found = []
+    for _ in range(repeats):
+        some = torch.cat([each[torch.randperm(len(each), generator=generator)[:number]] for each in (codes, drawn)])
+        apart = torch.cdist(some, some)
+        signs = torch.stack([sign[torch.randperm(2 * number, generator=generator)] for _ in range(permutations)])
+        level = (-(signs @ apart) * signs).sum(1).quantile(0.95)
+        found.append((-(sign @ apart @ sign) / level).item())
+    return whole.item(), found[0], sum(found) / repeats
+
+
+def follows(name, model, most, last):
+    """Codes of the digits against draws from the prior."""
+    codes = model.encode(digits()[0])
+    whole, level, mean = energy_distance(codes, model.draw_latents(len(codes), seed=5))
+    return [
+        Check(f"{name}: energy distance", whole, 0, most, last[0]),
+        Check(f"{name}: two-sample statistic over its level", level, 0, 1, last[1]),
+        Check(f"{name}: mean of ten such", mean, 0, 1, last[2]),
+    ]
+
+
+FALLING = partial(ConstantThenLinear, constant_epochs=2000, decay_epochs=3000)
+ROLL = {  # thin arms: reconstruction must not pull codes off them, and the players' circling has to die out
+    "optimizer_autoencoder": partial(GANAdam, lr=2e-4),
+    "optimizer_discriminator": partial(GANAdam, lr=2e-3),
+    "optimizer_encoder": partial(GANAdam, lr=1e-3),
+    **{f"scheduler_{player}": FALLING for player in AAE.players},
+}
+PRIORS = {
+    "normal": (NormalPrior(), 2000, 0.1, {}),
+    "ring": (RING, 3000, 0.12, {}),
+    "roll": (SwissRollPrior(), 5000, 0.2, ROLL),
+}  # updates, the largest energy distance, and what differs
 
 
 def centres():
     angle = torch.arange(10) * math.tau / 10
     return 4 * torch.stack([angle.cos(), angle.sin()], 1)
 
+
+def matched(name, model=AAE):
+    """Codes of the digits follow the prior."""
+    prior, updates, most, changes = PRIORS[name]
+    trained_on = trained(partial(model, prior=prior, **{**AUTOENCODER, **changes}), updates)
+    last = LAST["aae"][name]
+    checks = follows(name, trained_on, most, last)
+    if name == "ring":
+        codes = trained_on.encode(digits()[0])
+        nearest = torch.cdist(codes, centres()).min(1)
+        within = (nearest.values < 3 * 0.4).float().mean().item()
+        used = int((torch.bincount(nearest.indices, minlength=10) > len(codes) / 100).sum())
+        checks += [
+            Check("ring: codes near a mode", within, 0.75, 1, last[3]),
+            Check("ring: modes", used, 9, 10, last[4]),
+        ]
+    return checks
+
+
+def aae():
+    return [check for name in PRIORS for check in matched(name)]
+
+
+class Free(AAE):
+    """The encoder does not mind the discriminator."""
+
+    def encoder_terms(self, batch, generated):
+        return {name: 0 * term for name, term in super().encoder_terms(batch, generated).items()}
+
+
+def test_codes_that_nobody_compares_follow_no_prior():
+    checks = matched("normal", Free)
+    print(*checks, sep="\n")
+    assert not any(check.passed for check in checks)
+
+
+# ---- a mode for each label
 
 INFORMED = {
     **AUTOENCODER,
@@ -230,6 +321,7 @@ def test_clusters_collapse_without_what_the_sheet_asks_for():
 
 
 ROWS = {
+    "aae": [aae],
     "aae_informed": [informed],
     "aae_supervised": [supervised],
     "aae_semi_supervised": [semi_supervised],
