@@ -202,14 +202,18 @@ def project_pictures(
 
 
 def latent_space(verb: str, ckpt_path: str, label: int | None = None) -> LatentSpace:
-    """The latents of a checkpoint's model of pictures.
+    """The latents of a checkpoint's model of pictures; see `latent_space_of`."""
+    from pl_genmodels.checkpoints import load
+
+    return latent_space_of(load(ckpt_path), verb, label)
+
+
+def latent_space_of(model: Any, verb: str, label: int | None = None) -> LatentSpace:
+    """The latents of a model of pictures.
 
     Raises:
         ValueError: For a model without latents, without pictures or without labels.
     """
-    from pl_genmodels.checkpoints import load
-
-    model = load(ckpt_path)
     if not has_latents(model):
         raise ValueError(
             f"{verb}: the checkpoint is of a {type(model).__name__}, which has no latents; allowed for it are "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from pl_genmodels.cli.completion import read_mask
-from pl_genmodels.cli.editing import grid, latent_space, read_images, require_png
+from pl_genmodels.cli.editing import grid, latent_space, latent_space_of, read_images, require_png
 from pl_genmodels.cli.evaluation import parent_made
 
 
@@ -23,12 +24,13 @@ def inpaint(
     seed: int = 0,
     label: int | None = None,
 ) -> None:
-    """Fill holes in pictures with what a model with latents knows.
+    """Fill holes in pictures with what a model with latents knows, or a generator that was made for it.
 
     The picture has four images for each: what is known of it, the filled one, what the model made, and the whole.
 
     Args:
-        ckpt_path: Checkpoint of a model with latents.
+        ckpt_path: Checkpoint of a model with latents, which are searched, or of one that fills holes by itself, which
+            passes over the options of a search.
         input: A picture, or a folder of pictures; others than the model's size are resized.
         mask: Which pixels are known: top, bottom, left or right for a half, or a picture of the model's size, white
             where they are.
@@ -40,24 +42,21 @@ def inpaint(
         seed: Of the random latents.
         label: Of a model that is conditional on labels: the class of all pictures.
     """
-    from pl_genmodels.editing import inpaint as fill
+    from pl_genmodels.checkpoints import load
+    from pl_genmodels.editing import inpaint as search
 
     require_png(out)
-    space = latent_space("inpaint", ckpt_path, label)
-    known = read_mask(mask, *space.model.image_shape[1:])
-    image, _ = read_images(input, space.model.image_shape)
-    found = fill(
-        space.model,
-        image,
-        known,
-        perceptual_weight=perceptual_weight,
-        window=window,
-        num_starts=num_starts,
-        num_steps=num_steps,
-        seed=seed,
-        **space.condition,
-    )
-    shown = [torch.where(known, image, 0.0), found.images.cpu(), found.generated.cpu(), image]
+    model = load(ckpt_path)
+    space = None if hasattr(model, "fill") else latent_space_of(model, "inpaint", label)
+    known = read_mask(mask, *model.image_shape[1:])
+    image, _ = read_images(input, model.image_shape)
+    if space is None:
+        filled, made = model.fill(image, known), model.make(image, known)
+    else:
+        options: dict[str, Any] = {"perceptual_weight": perceptual_weight, "window": window, "num_starts": num_starts}
+        found = search(model, image, known, num_steps=num_steps, seed=seed, **options, **space.condition)
+        filled, made = found.images, found.generated
+    shown = [torch.where(known, image, 0.0), filled.cpu(), made.cpu(), image]
     grid(torch.stack(shown, 1).flatten(0, 1), 8).save(parent_made(Path(out)))
     print(out)
 

@@ -18,6 +18,7 @@ from pl_genmodels.cli.export import export
 from pl_genmodels.cli.filling import anogan, inpaint
 from pl_genmodels.cli.manipulation import blend, edit
 from pl_genmodels.cli.representation import encode, reconstruct, traverse
+from pl_genmodels.cli.tags import tags
 from pl_genmodels.cli.translation import translate
 from pl_genmodels.models.base import SamplingModule
 from pl_genmodels.models.conditions import asked_of, condition_grid, rows_of
@@ -104,6 +105,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "reconstruct": reconstruct,
     "traverse": traverse,
     "explore": explore,
+    "tags": tags,
     "evaluate": evaluate,
     "export": export,
 }

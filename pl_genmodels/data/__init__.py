@@ -15,13 +15,15 @@ from pl_genmodels.data.people import People
 from pl_genmodels.data.pictures import to_float, unit_to_uint8
 from pl_genmodels.data.points import Grid25, Mixture, PointData, Ring8, Spiral, SwissRoll
 from pl_genmodels.data.sprites import DSprites, Sprites
-from pl_genmodels.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
+from pl_genmodels.data.tags import TagData, TaggedFeatures, TaggedShapes
+from pl_genmodels.data.torchvision_sets import CIFAR10, MNIST, STL10, FashionMNIST
 from pl_genmodels.data.turned_people import TurnedPeople
 
 __all__ = [
     "CIFAR10",
     "LSUN",
     "MNIST",
+    "STL10",
     "AlignedFolder",
     "BarredDigits",
     "CelebA",
@@ -52,6 +54,9 @@ __all__ = [
     "Sprites",
     "StackedDigits",
     "SwissRoll",
+    "TagData",
+    "TaggedFeatures",
+    "TaggedShapes",
     "TensorSet",
     "Textures",
     "TintedDigits",

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pl_genmodels.data.base import ImageData
+from pl_genmodels.data.labels import FewLabels
 from pl_genmodels.data.loader import TensorSet
 from pl_genmodels.data.pictures import check_picture, luminance, resize, with_channels
 
@@ -228,3 +229,74 @@ class CIFAR10(TorchvisionArrays):
         channels, size, _ = self.image_shape
         images = torch.from_numpy(data).permute(0, 3, 1, 2).contiguous()
         return resize(luminance(images) if channels == 1 else images, size)
+
+
+class STL10(TorchvisionArrays):
+    """Photographs of ten kinds of things in 96x96 RGB pixels: few with labels, 100,000 without (Coates et al., 2011).
+
+    5,000 training images, or 1,000 of them, have labels; 8,000 are `test`, and `val` too. With unlabelled images each
+    training image comes with a labelled one, `labelled_image` and `labelled_label`, and has itself the label -1 where
+    there is none. All of them take 2.9 GB of memory.
+
+    Args:
+        size: Height and width; other than 96 is resized, bicubic with antialiasing.
+        channels: 3, or 1 for the luminance.
+        fold: Which 1,000 labels are told, 0 to 9, as published results are measured; None tells all.
+        unlabelled: Whether the unlabelled images train too.
+        **kwargs: Of `TorchvisionArrays` without `num_val`: `root` holds `stl10_binary`.
+
+    Raises:
+        ValueError: If an argument is out of range, or labels are to be hidden from images of which most have none.
+    """
+
+    source = torchvision.datasets.STL10
+    layout = "stl10_binary"
+
+    def __init__(
+        self, size: int = 96, channels: int = 3, fold: int | None = None, unlabelled: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(size=size, channels=channels, num_val=0, **kwargs)
+        if fold is not None and not 0 <= fold <= 9:
+            raise ValueError(f"fold: got {fold}, allowed are 0 to 9")
+        if unlabelled and (self.labels_per_class is not None or self.partners):
+            raise ValueError("unlabelled: got true, allowed with labels_per_class or partners is false")
+        self.fold, self.unlabelled = fold, unlabelled
+        self.save_hyperparameters()
+
+    def pictures(self, data: Any) -> Tensor:
+        """Photographs, resized.
+
+        Args:
+            data: uint8 array (N, 3, 96, 96).
+
+        Returns:
+            uint8 (N, C, size, size).
+        """
+        channels, size, _ = self.image_shape
+        images = torch.from_numpy(data).contiguous()
+        return resize(luminance(images) if channels == 1 else images, size)
+
+    def load(self, split: str) -> TensorSet:
+        """Images of one split.
+
+        Args:
+            split: "train", "val" or "test".
+
+        Returns:
+            `image` uint8 (N, C, size, size) and `label` int64 (N,).
+
+        Raises:
+            FileNotFoundError: If there are no data in `root`.
+        """
+        if split == "val":
+            return self.load("test")
+        trains = split == "train"
+        kind = ("train+unlabeled" if self.unlabelled else "train") if trains else "test"
+        options = {"split": kind, "folds": self.fold if trains else None, "download": self.download}
+        read = functools.partial(type(self).source, self.root, **options)
+        source = read_or_explain(read, self.root, self.layout, self.download)
+        tensors = {"image": self.pictures(source.data), "label": torch.as_tensor(source.labels).long()}
+        images = TensorSet(tensors, f"STL10 {split}")
+        if not (trains and self.unlabelled):
+            return images
+        return FewLabels(images, (tensors["label"] >= 0).nonzero().flatten())

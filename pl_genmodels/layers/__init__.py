@@ -13,6 +13,7 @@ from pl_genmodels.layers.conditioning import (
     concatenated,
 )
 from pl_genmodels.layers.corruption import Corruption, GaussianCorruption, MaskingCorruption
+from pl_genmodels.layers.features import Features
 from pl_genmodels.layers.iaf import ConvInverseAutoregressiveStep, InverseAutoregressiveStep
 from pl_genmodels.layers.image_pool import ImagePool, RankLocal
 from pl_genmodels.layers.masked import MaskedLinear, spread_degrees
@@ -57,6 +58,7 @@ __all__ = [
     "EmbeddingMaps",
     "FIRDownsample",
     "FIRUpsample",
+    "Features",
     "FixupBottleneck",
     "GaussianCorruption",
     "GaussianNoise",

@@ -75,3 +75,27 @@ def known_half(side: str, height: int, width: int) -> Tensor:
         return mask if side == "top" else ~mask
     mask[:, : width // 2] = True
     return mask if side == "left" else ~mask
+
+
+def square_holes(shares: Tensor, smallest: int, largest: int, height: int, width: int) -> Tensor:
+    """Masks that are false in one square each, of a side and at a place that are drawn evenly.
+
+    Args:
+        shares: Uniform in [0, 1): of the side, from top to bottom, from left to right, (B, 3).
+        smallest: Least side in pixels.
+        largest: Greatest side in pixels, at most height and width.
+        height: Of a picture.
+        width: Of a picture.
+
+    Returns:
+        True where a picture is known, booleans (B, 1, H, W).
+    """
+    side, top, left = shares.unbind(1)
+    side = smallest + (side * (largest - smallest + 1)).floor()
+    top, left = (top * (height - side + 1)).floor(), (left * (width - side + 1)).floor()
+
+    def within(start: Tensor, length: int) -> Tensor:
+        steps = torch.arange(length, device=shares.device)
+        return (steps >= start[:, None]) & (steps < (start + side)[:, None])
+
+    return ~(within(top, height)[:, None, :, None] & within(left, width)[:, None, None, :])

@@ -81,6 +81,7 @@ from pl_genmodels.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from pl_genmodels.networks.rotating import RotatingGenerator
 from pl_genmodels.networks.translators import EncoderDecoderTranslator, ResNetTranslator, UNetTranslator
 from pl_genmodels.networks.vae_gan import VAEGANDiscriminator, VAEGANEncoder, VAEGANGenerator
+from pl_genmodels.networks.vgg import VGGDiscriminator
 from pl_genmodels.networks.wrapped import (
     InstanceNormDiscriminator,
     MinibatchDiscriminator,
@@ -188,6 +189,7 @@ __all__ = [
     "VAEGANDiscriminator",
     "VAEGANEncoder",
     "VAEGANGenerator",
+    "VGGDiscriminator",
     "VectorNetwork",
     "VirtualBatchNormGenerator",
 ]

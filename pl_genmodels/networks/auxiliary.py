@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pl_genmodels.networks.base import Discriminator
@@ -22,9 +23,10 @@ class AuxiliaryDiscriminator(Recorded, nn.Module):
         discriminator: Called with the image shape; one that gives features.
         hidden_dim: Units of a hidden layer of the second head, with batch normalisation and LeakyReLU, as InfoGAN has
             it; 0 for none.
+        dropout: Share of the last features, whole maps of a convolution, that the second head does not see in training.
 
     Raises:
-        ValueError: For a discriminator that does not give its features.
+        ValueError: For a discriminator that does not give its features, or a share outside of [0, 1).
     """
 
     supplied = ("image_shape", "num_outputs")
@@ -35,8 +37,12 @@ class AuxiliaryDiscriminator(Recorded, nn.Module):
         num_outputs: int,
         discriminator: Callable[[tuple[int, ...]], Discriminator] = MLPDiscriminator,
         hidden_dim: int = 0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout: got {dropout}, allowed is 0 up to but not including 1")
+        self.dropout = dropout
         self.image_shape, self.num_outputs = tuple(image_shape), num_outputs
         self.judge = discriminator(self.image_shape)
         width = num_features(self.judge)
@@ -48,4 +54,7 @@ class AuxiliaryDiscriminator(Recorded, nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and the second head's outputs, (B, *image_shape) to (B,) and (B, num_outputs)."""
         logits, features = self.judge(image, with_features=True)
-        return logits, self.head(features[-1].flatten(1))
+        maps = features[-1].flatten(2) if features[-1].ndim > 2 else features[-1][..., None]  # (B, C, pixels)
+        if self.dropout:
+            maps = F.dropout1d(maps, self.dropout, self.training)
+        return logits, self.head(maps.flatten(1))

@@ -56,10 +56,15 @@ class TwoWayDiscriminator(ConditionalDiscriminator):
     Args:
         image_shape: Shape of one sample.
         condition_dim: Length of a condition.
-        image_units: Of the sample's maxout layer, of five pieces.
-        condition_units: Of the condition's, of five pieces.
-        joint_units: Of the joint one, of four pieces.
+        image_units: Of the sample's layer.
+        condition_units: Of the condition's.
+        joint_units: Of the joint maxout layer.
         dropout: Share of units left out in training.
+        pieces: Of the first two layers' units; 1 for ReLU, as where the paper makes words for pictures.
+        joint_pieces: Of the joint layer's; there it has three.
+
+    Raises:
+        ValueError: For pieces below 1, or a joint layer with a single one.
     """
 
     def __init__(
@@ -70,12 +75,21 @@ class TwoWayDiscriminator(ConditionalDiscriminator):
         condition_units: int = 50,
         joint_units: int = 240,
         dropout: float = 0.5,
+        pieces: int = 5,
+        joint_pieces: int = 4,
     ) -> None:
         super().__init__(image_shape, condition_dim)
-        size = math.prod(self.image_shape)
-        self.of_image = nn.Sequential(Maxout(size, image_units, 5), nn.Dropout(dropout))
-        self.of_condition = nn.Sequential(Maxout(condition_dim, condition_units, 5), nn.Dropout(dropout))
-        joint = Maxout(image_units + condition_units, joint_units, 4)
+        for name, value, least in (("pieces", pieces, 1), ("joint_pieces", joint_pieces, 2)):
+            if value < least:
+                raise ValueError(f"{name}: got {value}, allowed is {least} or more")
+
+        def own(size: int, units: int) -> nn.Module:
+            layers = [Maxout(size, units, pieces)] if pieces > 1 else [nn.Linear(size, units), nn.ReLU()]
+            return nn.Sequential(*layers, nn.Dropout(dropout))
+
+        self.of_image = own(math.prod(self.image_shape), image_units)
+        self.of_condition = own(condition_dim, condition_units)
+        joint = Maxout(image_units + condition_units, joint_units, joint_pieces)
         self.joint = nn.Sequential(joint, nn.Dropout(dropout), nn.Linear(joint_units, 1))
 
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:  # noqa: D102

@@ -99,7 +99,7 @@ class EncoderDecoderTranslator(Translator):
     """4x4 convolutions of stride 2 down and up again, with batch normalisation (Kim et al. 2017, section 3.1).
 
     With the defaults on RGB: 5,513,856 parameters, and 7,153,480 with a bottleneck of 100 features. No biases; no
-    normalisation at either end; tanh. Start: N(0, 0.02).
+    normalisation at the end; tanh. Start: N(0, 0.02).
 
     Args:
         source_shape: Shape of one input, (C, H, W).
@@ -107,6 +107,8 @@ class EncoderDecoderTranslator(Translator):
         channels: Feature maps of the first layer, doubled at each of the next.
         num_halvings: Convolutions of stride 2.
         bottleneck: Features of every 4x4 window at the bottom, for 64x64 those of the whole picture; 0 for none.
+        negative_slope: Of LeakyReLU on the way down; 0 for ReLU.
+        normalise_first: Whether the first layer is normalised too.
 
     Raises:
         ValueError: For fewer than 2 halvings, channels that are not positive, a negative bottleneck or one that
@@ -120,6 +122,8 @@ class EncoderDecoderTranslator(Translator):
         channels: int = 64,
         num_halvings: int = 4,
         bottleneck: int = 0,
+        negative_slope: float = 0.2,
+        normalise_first: bool = False,
     ) -> None:
         super().__init__(source_shape, target_shape)
         inputs, outputs = require_same_sides("EncoderDecoderTranslator", source_shape, target_shape)
@@ -131,11 +135,16 @@ class EncoderDecoderTranslator(Translator):
                 f"bottleneck: got {bottleneck}, allowed is 0 or more, and 0 for sides below {4 * 2**num_halvings}"
             )
         widths = [channels * 2**level for level in range(num_halvings)]
-        layers: list[nn.Module] = [nn.Conv2d(inputs, channels, 4, 2, 1, bias=False), nn.LeakyReLU(0.2)]
+
+        def down(before: int, after: int, stride: int = 2, normalise: bool = True) -> list[nn.Module]:
+            norm = [nn.BatchNorm2d(after)] if normalise else []
+            return [nn.Conv2d(before, after, 4, stride, stride - 1, bias=False), *norm, nn.LeakyReLU(negative_slope)]
+
+        layers = down(inputs, channels, normalise=normalise_first)
         for before, after in pairwise(widths):
-            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+            layers += down(before, after)
         if bottleneck:
-            layers += [nn.Conv2d(widths[-1], bottleneck, 4, bias=False), nn.BatchNorm2d(bottleneck), nn.LeakyReLU(0.2)]
+            layers += down(widths[-1], bottleneck, stride=1)
             layers += [nn.ConvTranspose2d(bottleneck, widths[-1], 4, bias=False), nn.BatchNorm2d(widths[-1]), nn.ReLU()]
         for before, after in pairwise(reversed(widths)):
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]

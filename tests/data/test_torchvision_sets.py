@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.datasets import celeba, cifar
+from torchvision.datasets import celeba, cifar, stl10
 
-from pl_genmodels.data import CIFAR10, LSUN, MNIST, CelebA, FashionMNIST
+from pl_genmodels.data import CIFAR10, LSUN, MNIST, STL10, CelebA, FashionMNIST
 
 
 def write_idx(folder, name, images, labels):
@@ -78,6 +78,47 @@ def test_cifar_files_are_read(tmp_path, monkeypatch):
     assert len(CIFAR10(root=tmp_path, num_val=6).load("val")) == 6
     grey = CIFAR10(root=tmp_path, channels=1, size=16)
     assert grey.load("train").tensors["image"].shape == (20, *grey.image_shape) == (20, 1, 16, 16)
+
+
+def write_stl(root):
+    folder, generator = root / "stl10_binary", np.random.default_rng(0)
+    folder.mkdir()
+    written = {}
+    for name, number in (("train", 12), ("unlabeled", 7), ("test", 4)):
+        written[name] = generator.integers(0, 256, (number, 3, 96, 96), dtype=np.uint8)
+        (folder / f"{name}_X.bin").write_bytes(written[name].transpose(0, 1, 3, 2).tobytes())  # columns are stored
+        (folder / f"{name}_y.bin").write_bytes((np.arange(number, dtype=np.uint8) % 10 + 1).tobytes())
+    folds = [" ".join(str((number + step) % 12) for step in range(3)) for number in range(10)]
+    (folder / "fold_indices.txt").write_text("\n".join(folds) + "\n")
+    return written
+
+
+def test_stl_files_are_read(tmp_path, monkeypatch):
+    written = write_stl(tmp_path)
+    with pytest.raises(FileNotFoundError, match="stl10_binary is missing or broken"):
+        STL10(root=tmp_path).load("train")
+    monkeypatch.setattr(stl10, "check_integrity", lambda path, md5=None: True)
+    data = STL10(root=tmp_path, fold=1, batch_size=5)
+    train, test = data.load("train"), data.load("test")
+    assert train.tensors["label"].tolist() == [1, 2, 3, *[-1] * 7]
+    images = np.concatenate([written["train"][1:4], written["unlabeled"]])
+    assert np.array_equal(train.tensors["image"].numpy(), images)
+    assert np.array_equal(test.tensors["image"].numpy(), written["test"])
+    assert test.tensors["label"].tolist() == [0, 1, 2, 3]
+    batch = next(iter(data.train_dataloader()))
+    assert set(batch["labelled_label"].tolist()) <= {1, 2, 3}
+    assert batch["labelled_image"].shape == batch["image"].shape == (5, 3, 96, 96)
+    labelled = STL10(root=tmp_path, unlabelled=False, size=32, channels=1).load("train")
+    assert labelled.tensors["image"].shape == (12, 1, 32, 32)
+    assert labelled.tensors["label"].tolist() == [*range(10), 0, 1]
+    assert data.load("val") is test
+
+
+def test_what_stl_has_not():
+    with pytest.raises(ValueError, match="fold: got 10, allowed are 0 to 9"):
+        STL10(fold=10)
+    with pytest.raises(ValueError, match="unlabelled: got true, allowed with labels_per_class or partners is false"):
+        STL10(labels_per_class=3)
 
 
 def write_celeba(root):

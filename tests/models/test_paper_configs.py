@@ -10,11 +10,11 @@ import torch
 from torch.optim.lr_scheduler import ExponentialLR, MultiStepLR, StepLR
 
 from pl_genmodels.cli import GenerativeCLI
-from pl_genmodels.models.classifying_gan import ClassifyingGAN
 from pl_genmodels.models.conditional_gan.drgan import DRGAN
 from pl_genmodels.models.gan.unrolled_gan import UnrolledGAN
 from pl_genmodels.models.likelihood import ObjectiveModule
 from pl_genmodels.models.lookahead import Lookahead
+from pl_genmodels.models.naming import NamingModule
 from pl_genmodels.models.schedules import ConstantThenExponential, ConstantThenLinear
 from pl_genmodels.models.translating import TranslationModule
 from tests.conftest import ROOT
@@ -56,6 +56,8 @@ PARAMETERS = {
         "discriminator": 11_164_416,
         "classifier": 4_184_082,
     },
+    "ccgan_stl10": {"generator": 5_513_984, "discriminator": 9_273_931},
+    "cgan_tags_mirflickr": {"generator": 8_744_700, "discriminator": 10_120_901},
     "cgan_mnist": {"generator": 2_413_984, "discriminator": 1_224_351},
     "d2gan_ring8": {"generator": 49_666, "discriminator": 513, "reverse_discriminator": 513},
     "improved_gan_mnist": {"generator": 695_784, "discriminator": 1_541_020},
@@ -153,7 +155,7 @@ def test_builds_at_the_papers_scale(path, tmp_path):
     batch = {key: torch.rand(2, *shape) * 2 - 1 for key, shape in shapes.items()}
     if (condition := getattr(model, "condition", None)) is not None:
         batch[condition.entry] = condition.draw(2, None, model.device)
-    elif isinstance(model, (ClassifyingGAN, DRGAN)):
+    elif isinstance(model, (NamingModule, DRGAN)):
         batch["label"] = torch.zeros(2).long()
     rows = 2 // getattr(getattr(model, "discriminator", None), "num_packed", 1)
     batch |= {name: make() for name, make in MORE.get(type(model), {}).items()}
