@@ -9,6 +9,7 @@ import torch
 
 from pl_genmodels.metrics import DigitClassifier
 from pl_genmodels.models.inference_gan.cvae_gan import CVAEGAN
+from pl_genmodels.models.inference_gan.ian import IAN
 from pl_genmodels.models.inference_gan.vae_gan import VAEGAN
 from pl_genmodels.networks import ConcatGenerator, MLPClassifier, MLPEncoder, MLPGenerator
 from tests.learning.bench import Check, assert_learns
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.learning
 
 LAST = {
     "cvae_gan": (0.987, 0.102, 0.373),
+    "ian": (0.422, 0.938, 0.53),
     "vae_gan": (0.510, 0.885, 0.917),
 }  # measured last, in the order of the checks
 ENCODER = partial(MLPEncoder, hidden_dim=256, num_layers=2, batch_norm=True)
@@ -103,7 +105,41 @@ class Misled(CVAEGAN):
         return {**drawn, "condition": drawn["condition"][torch.randperm(len(drawn["condition"]))]}
 
 
-ROWS = {"cvae_gan": [cvae_gan], "vae_gan": [vae_gan]}
+# ---- ian
+
+INTROSPECTIVE = {"generator": GENERATOR, "encoder": partial(MLPEncoder, hidden_dim=128, batch_norm=True)}
+
+
+@torch.no_grad()
+def told_apart(model):
+    """Share of real, reconstructed and generated digits that the discriminator names rightly, in training mode."""
+    model.train()
+    batch = model.draw({"image": digits()[0][::3]})
+    code = model.codes(batch, model.law(batch["image"]))
+    kinds = batch["image"], model.generator(code), model.generator(batch["latent"])
+    right = [(model.look(images)[0].argmax(1) == kind).float().mean() for kind, images in enumerate(kinds)]
+    model.eval()
+    return torch.stack(right).mean().item()
+
+
+def ian(model=IAN, updates=1000, last=LAST["ian"]):
+    """The sheet expects the share told apart to fall; it grows from 0.42 after 100 updates and stays far from 1."""
+    made = trained(partial(model, **INTROSPECTIVE), updates)
+    return [
+        Check("distance of reconstructions", distance_ratio(made, digits()[0]), 0, 0.8, last[0]),
+        Check("reconstructions of the same class", same_class(made), 0.7, 1, last[1]),
+        Check("three kinds told apart", told_apart(made), 1 / 3, 0.8, last[2]),
+    ]
+
+
+class BlindHead(IAN):
+    """The encoder's head does not hear of reconstructions."""
+
+    def encoder_terms(self, batch, generated):
+        return {"kl": super().encoder_terms(batch, generated)["kl"]}
+
+
+ROWS = {"cvae_gan": [cvae_gan], "ian": [ian], "vae_gan": [vae_gan]}
 
 
 @pytest.mark.parametrize("stem", ROWS)
@@ -123,3 +159,10 @@ def test_a_generator_that_is_told_other_labels_does_not_heed_them():
     checks = cvae_gan(Misled, 400)
     print(*checks, sep="\n")
     assert not checks[0].passed
+
+
+def test_a_head_that_hears_of_no_reconstruction_inverts_nothing():
+    checks = ian(BlindHead, 400)
+    print(*checks, sep="\n")
+    assert not checks[0].passed
+    assert not checks[1].passed

@@ -34,6 +34,7 @@ PARAMETERS = {
     "acgan_cifar10": {"generator": 2_994_051, "discriminator": 1_664_875},
     "artgan_cifar10": {"generator": 2_670_755, "discriminator": 3_251_597},
     "drgan_people": {"generator": 10_100_931, "discriminator": 2_929_394},
+    "ian_celeba": {"generator": 18_100_372, "discriminator": 19_780_062, "encoder": 16_587_200},
     "icgan_celeba": {
         "generator": 3_724_160,
         "discriminator": 2_784_000,
