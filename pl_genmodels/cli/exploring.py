@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import tempfile
 import threading
 
 from pl_genmodels.cli.editing import latent_space
@@ -37,5 +38,7 @@ def explore(
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = os.environ["HF_HUB_OFFLINE"] = "1"
     from pl_genmodels.explorer.page import Page
 
-    print(f"{Page(explorer).launch(port, open_browser)} shows the page; Ctrl-C ends it", flush=True)
-    threading.Event().wait()
+    with tempfile.TemporaryDirectory(prefix="pl_genmodels_") as uploads:  # gone when the page is
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        print(f"{Page(explorer).launch(port, open_browser)} shows the page; Ctrl-C ends it", flush=True)
+        threading.Event().wait()
