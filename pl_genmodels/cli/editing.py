@@ -222,12 +222,18 @@ def latent_space_of(model: Any, verb: str, label: int | None = None) -> LatentSp
     require_pictures(model.image_shape, verb)
     if label is None:
         return LatentSpace(model)
-    number = getattr(getattr(model, "condition", None), "num_classes", getattr(model, "num_classes", None))
-    if number is None or "label" not in inspect.signature(model.decode).parameters:
+    classes = classes_of(model)
+    if classes is None:
         raise ValueError(f"label: got {label}, but a {type(model).__name__} has no labels; leave it out")
-    if not 0 <= label < number:
-        raise ValueError(f"label: got {label}, allowed are 0 to {number - 1}")
+    if label not in classes:
+        raise ValueError(f"label: got {label}, allowed are 0 to {len(classes) - 1}")
     return LatentSpace(model, label=label)
+
+
+def classes_of(model: Any) -> range | None:
+    """Labels that a model's `decode` can be told, or None."""
+    number = getattr(getattr(model, "condition", None), "num_classes", getattr(model, "num_classes", None))
+    return None if number is None or "label" not in inspect.signature(model.decode).parameters else range(number)
 
 
 def latents_of(space: LatentSpace, argument: str, text: str, seed: int) -> Tensor:

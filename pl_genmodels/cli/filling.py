@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pl_genmodels.cli.completion import read_mask
-from pl_genmodels.cli.editing import grid, latent_space, latent_space_of, read_images, require_png
+from pl_genmodels.cli.editing import classes_of, grid, latent_space, latent_space_of, read_images, require_png
 from pl_genmodels.cli.evaluation import parent_made
 
 
@@ -18,7 +18,8 @@ def inpaint(
     mask: str = "top",
     out: str = "inpainting.png",
     perceptual_weight: float = 0.003,
-    window: int = 7,
+    prior_weight: float = 0.0,
+    window: int | None = None,
     num_starts: int = 16,
     num_steps: int = 200,
     seed: int = 0,
@@ -36,11 +37,14 @@ def inpaint(
             where they are.
         out: A .png file.
         perceptual_weight: Of the discriminator's term.
-        window: Known pixels count by the share of what is missing in a window of this side, an odd number.
+        prior_weight: Of how improbable a latent is, for models such as VAEs; 0.02 suits digits of 8x8 pixels, more larger
+            pictures, of which more pixels count.
+        window: Known pixels count by the share of what is missing in a window of this side, an odd number; by default
+            one that reaches from the farthest known pixel to the hole, and 7 at least.
         num_starts: Random latents from which each picture is searched.
         num_steps: Steps of the search from each.
         seed: Of the random latents.
-        label: Of a model that is conditional on labels: the class of all pictures.
+        label: Of a model that is conditional on labels: the class of all pictures; by default all classes are tried.
     """
     from pl_genmodels.checkpoints import load
     from pl_genmodels.editing import inpaint as search
@@ -53,8 +57,10 @@ def inpaint(
     if space is None:
         filled, made = model.fill(image, known), model.make(image, known)
     else:
-        options: dict[str, Any] = {"perceptual_weight": perceptual_weight, "window": window, "num_starts": num_starts}
-        found = search(model, image, known, num_steps=num_steps, seed=seed, **options, **space.condition)
+        options: dict[str, Any] = {"window": window, "num_starts": num_starts, "num_steps": num_steps, "seed": seed}
+        options |= {"perceptual_weight": perceptual_weight, "prior_weight": prior_weight}
+        labels = classes_of(model) if label is None else None
+        found = search(model, image, known, labels=labels, **options, **space.condition)
         filled, made = found.images, found.generated
     shown = [torch.where(known, image, 0.0), filled.cpu(), made.cpu(), image]
     grid(torch.stack(shown, 1).flatten(0, 1), 8).save(parent_made(Path(out)))

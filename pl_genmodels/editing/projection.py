@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,14 @@ def descend(
     chosen = latents[torch.arange(number), best]
     with torch.no_grad():
         return Found(chosen, space.decode(chosen), losses[torch.arange(number), best])
+
+
+def best_of(found: Sequence[Found]) -> Found:
+    """For each query the best of several searches, of equally good ones the first."""
+    losses = torch.stack([each.losses for each in found])
+    place = losses.argmin(0), torch.arange(losses.shape[1], device=losses.device)
+    latents, images = (torch.stack([getattr(each, name) for each in found])[place] for name in ("latents", "images"))
+    return Found(latents, images, losses[place])
 
 
 def _search(

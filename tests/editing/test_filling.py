@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from pl_genmodels.editing import LatentSpace, anomaly_scores, importance_weights, inpaint, poisson_blend
+from pl_genmodels.editing.inpainting import reach
+from pl_genmodels.models.vae.cvae import CVAE
 from pl_genmodels.models.vae.vae import VAE
 from pl_genmodels.networks import DCGANDiscriminator
 from tests.small import gan
@@ -76,6 +78,33 @@ def test_filling_minimises_both_terms_and_keeps_what_is_known():
         inpaint(model, image, torch.zeros(8, 8, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"mask: got torch.float32 of shape \(8, 8\), allowed are booleans"):
         inpaint(model, image, mask.float())
+
+
+def test_the_window_reaches_the_farthest_known_pixel():
+    half = hole(16, 16, slice(8, 16), slice(0, 16))
+    assert reach(half) == 17
+    assert (importance_weights(half, reach(half))[half] > 0).all()
+    assert (importance_weights(half, reach(half) - 2)[0] == 0).all()
+    assert reach(hole(9, 9, slice(3, 6), slice(3, 6))) == 7
+    assert reach(torch.ones(8, 8, dtype=torch.bool)) == 7
+
+
+def test_filling_weighs_the_prior_and_tries_labels():
+    torch.manual_seed(0)
+    model = CVAE(SHAPE, latent_dim=3).eval()
+    image, mask = model.sample(4, seed=4), hole(8, 8, slice(4, 8), slice(0, 8))
+    options = {"num_steps": 15, "num_starts": 2}
+    free, held = (inpaint(model, image, mask, prior_weight=weight, label=1, **options) for weight in (0.0, 5.0))
+    off = importance_weights(mask, reach(mask)) * (held.generated - image).abs()
+    assert torch.allclose(held.losses, off.sum((1, 2, 3)) + 2.5 * held.latents.square().sum(1), atol=1e-5)
+    assert held.latents.square().mean() < 0.5 * free.latents.square().mean()
+    each = torch.stack([inpaint(model, image, mask, label=label, **options).losses for label in (0, 3, 7)])
+    tried = inpaint(model, image, mask, labels=(0, 3, 7), **options)
+    assert torch.equal(tried.losses, each.min(0).values)
+    best = [inpaint(model, image, mask, label=label, **options).images for label in (0, 3, 7)]
+    assert all(torch.equal(tried.images[row], best[each[:, row].argmin()][row]) for row in range(4))
+    with pytest.raises(ValueError, match=r"prior_weight: got -1\.0, allowed is 0 or more"):
+        inpaint(model, image, mask, prior_weight=-1.0)
 
 
 def test_any_model_with_latents_fills_and_judges():
