@@ -97,6 +97,9 @@ def catgan(seeds=SEEDS, model=CatGAN, per_class=10):
 
 # ---- ccgan: one label a class
 
+# With ten a class a classifier alone is right too often for three points more: 0.916 against 0.909, networks without
+# convolutions on pictures of 8x8, and 0.933 against 0.946 with three convolutions on 16x16.
+
 TWO_HEADS = partial(AuxiliaryDiscriminator, discriminator=MLPDiscriminator, dropout=0.5)
 GENERATOR = partial(EncoderDecoderTranslator, channels=16, num_halvings=2, negative_slope=0.0)
 

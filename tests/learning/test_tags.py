@@ -21,7 +21,10 @@ GENERATOR = partial(ConcatGenerator, latent_dim=16, generator=partial(MLPGenerat
 
 
 def voted(model=CGANTags, updates=2000):
-    """Three words with the most votes; 23.6% of pictures would have a true tag among three words by chance."""
+    """Three words with the most votes; 23.6% of pictures would have a true tag among three words by chance.
+
+    With vectors of length 1, whose numbers are a quarter of the features', it is 0.60.
+    """
     seed_everything(0, verbose=False)
     data = TaggedShapes()
     made = fit(model(data.image_shape, generator=GENERATOR), data, updates=updates).eval()
