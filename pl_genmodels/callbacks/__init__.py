@@ -8,6 +8,7 @@ from pl_genmodels.callbacks.fidelity import Fidelity
 from pl_genmodels.callbacks.last_checkpoint import LastCheckpoint
 from pl_genmodels.callbacks.latent_pictures import (
     CodeTraversals,
+    EditGrid,
     LatentManifold,
     LatentTraversals,
     Reconstructions,
@@ -28,6 +29,7 @@ __all__ = [
     "CollapseMonitor",
     "Completions",
     "ConditionGrid",
+    "EditGrid",
     "ExactResume",
     "Fidelity",
     "GenerativeProgressBar",

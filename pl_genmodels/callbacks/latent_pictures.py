@@ -252,3 +252,31 @@ class Reconstructions(LatentPictures):
         batch = self.images(trainer, module)
         back = module.reconstruct(batch["image"], **given_label(module.reconstruct, module, batch))
         return tiled(torch.stack([batch["image"], back.to(batch["image"])], 1).flatten(0, 1), 2 * self.columns)
+
+
+class EditGrid(LatentPictures):
+    """Saves images beside what they would be under each condition, as PNG in the run's `edits` folder and to loggers.
+
+    A row is one image of the validation data: itself, then its edits.
+
+    Args:
+        every_n_images: Interval in images seen; also at the start and at the end.
+        num_samples: How many images, evenly taken.
+
+    Raises:
+        ValueError: For counts below 1, and models that do not edit.
+    """
+
+    key = "edits"
+    needs = ("encode", "edits")
+
+    def __init__(self, every_n_images: int = 10_000, num_samples: int = 8) -> None:
+        super().__init__(every_n_images)
+        require_positive(num_samples=num_samples)
+        self.num_images = num_samples
+
+    def picture(self, trainer: Trainer, module: Any) -> Image.Image:
+        """The same images every time."""
+        image = self.images(trainer, module)["image"]
+        made = module.edits(image, module.condition.all_of_one()).to(image)
+        return tiled(torch.cat([image[:, None], made], 1).flatten(0, 1), 1 + made.shape[1])

@@ -207,6 +207,7 @@ def verbs_of(model: Any) -> str:
     able = ["translate"] if hasattr(model, "translate") else ["sample"]
     able += ["complete"] if hasattr(model, "complete") else []
     able += ["encode", "reconstruct"] if hasattr(model, "encode") else []
+    able += ["change"] if hasattr(model, "edits") else []
     if hasattr(model, "draw_latents") and hasattr(model, "decode"):
         able += ["interpolate", "arithmetic", "project", "inpaint", "anogan", "traverse", "explore"]
     able += ["neighbours"] if hasattr(model, "sample") else []

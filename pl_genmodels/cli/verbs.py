@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pl_genmodels.catalogue import listing
 from pl_genmodels.cli.completion import complete
-from pl_genmodels.cli.editing import arithmetic, interpolate, neighbours, project_pictures
+from pl_genmodels.cli.editing import arithmetic, change_pictures, interpolate, neighbours, project_pictures
 from pl_genmodels.cli.errors import Parser
 from pl_genmodels.cli.evaluation import evaluate, parent_made, require_pictures
 from pl_genmodels.cli.exploring import explore
@@ -96,6 +96,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "neighbours": neighbours,
     "project": project_pictures,
     "edit": edit,
+    "change": change_pictures,
     "inpaint": inpaint,
     "anogan": anogan,
     "blend": blend,

@@ -119,7 +119,8 @@ class People(FactorData):
     """Drawn people in all poses and ages, some of whom are kept from training.
 
     Pictures are rendered on the fly. `val` and `test` hold people that training never shows, half of `num_held_out`
-    each, in all poses and ages. Batches have `image`, `factors` (identity, pose, age), `label`, and `pose`.
+    each, in all poses and ages. Batches have `image`, `factors` (identity, pose, age), and by itself
+    `identity`, `pose` and `label`.
 
     Args:
         size: Height and width, 16 or more.
@@ -196,10 +197,11 @@ class People(FactorData):
         return age / max(self.factor_sizes[FACTORS.index("age")] - 1, 1)
 
     def read(self, indices: Tensor) -> Batch:
-        """Pictures, factors and labels of combinations, int64 (B,)."""
+        """Pictures, factors, people and labels of combinations, int64 (B,)."""
         found = super().read(indices)
         factors = found["factors"]
-        found |= {"label": factors[:, FACTORS.index(self.label)], "pose": factors[:, FACTORS.index("pose")]}
+        named = {"label": self.label, "pose": "pose", "identity": "identity"}
+        found |= {key: factors[:, FACTORS.index(factor)] for key, factor in named.items()}
         if self.images_per_person == 1:
             return found
         others = self.others_of(indices)  # (B, n - 1)

@@ -89,8 +89,12 @@ class InvertibleGAN(FreezingGAN, ConditionalGAN):
             said = self.encoder_condition(image.to(self.dtype))
         return said.argmax(1) if isinstance(self.condition, Labels) else (said > 0).long()
 
+    def locate(self, image: Tensor) -> Tensor:
+        """Latents that edits start from, (B, *image_shape) to (B, latent_dim)."""
+        return self.encode(image)
+
     def edit(self, image: Tensor, values: Tensor | int | None = None) -> Tensor:
-        """Samples as they would be under another condition, $G(E_z(x), y)$.
+        """Samples as they would be under another condition, G(z, y) of the latents that `locate` finds.
 
         Args:
             image: (B, *image_shape).
@@ -103,7 +107,26 @@ class InvertibleGAN(FreezingGAN, ConditionalGAN):
             ValueError: For values that there are not.
         """
         asked = self.read(image) if values is None else values
-        return self._decode(self.encode(image), values_for(self.condition, asked, len(image), self.device))
+        checked = values_for(self.condition, asked, len(image), self.device)
+        return self._decode(self.locate(image), checked)
+
+    def edits(self, image: Tensor, values: Tensor) -> Tensor:
+        """Samples as they would be under each of several conditions; they are located once.
+
+        Args:
+            image: (B, *image_shape).
+            values: Of the condition, (R, ...).
+
+        Returns:
+            (B, R, *image_shape).
+
+        Raises:
+            ValueError: For values that there are not.
+        """
+        each, latents = len(values), self.locate(image)
+        checked = values_for(self.condition, values, each, self.device)
+        asked = checked.repeat(len(latents), *[1] * (checked.ndim - 1))
+        return self._decode(latents.repeat_interleave(each, 0), asked).unflatten(0, (len(latents), each))
 
     def reconstruct(self, image: Tensor) -> Tensor:
         """Samples through latents and conditions and back, (B, *image_shape)."""

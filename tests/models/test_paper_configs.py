@@ -41,6 +41,12 @@ PARAMETERS = {
         "encoder_latent": 2_839_108,
         "encoder_condition": 2_797_042,
     },
+    "age_cgan_imdb_wiki": {
+        "generator": 3_625_856,
+        "discriminator": 2_771_712,
+        "encoder_latent": 2_839_108,
+        "encoder_condition": 2_790_886,
+    },
     "genegan_celeba": {"generator": 8_934_400, "discriminator": 2 * 6_832_641},
     "infogan_mnist": {"generator": 6_652_481, "discriminator": 6_558_144 + 1_025 + 133_004},
     "aae_mnist": {"generator": 1_794_784, "encoder": 1_794_008, "discriminator": 1_011_001},
