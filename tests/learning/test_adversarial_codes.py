@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
 from lightning.pytorch import seed_everything
+from torch.nn import functional as F
 
-from pl_genmodels.data import Digits
+from pl_genmodels.data import MNIST, Digits
 from pl_genmodels.metrics import DigitClassifier
 from pl_genmodels.metrics.clustering import confusion, majority_accuracy
 from pl_genmodels.models.inference_gan.aae import AAE
@@ -30,7 +31,8 @@ from pl_genmodels.networks import (
     RingPrior,
     SwissRollPrior,
 )
-from tests.learning.bench import Check, assert_learns, fit, real_digits
+from tests.conftest import ROOT
+from tests.learning.bench import Check, Stream, assert_learns, fit, real_digits
 
 pytestmark = pytest.mark.learning
 
@@ -44,6 +46,7 @@ LAST = {
     "aae_supervised": (0.882, 0.855, 0.320),
     "aae_semi_supervised": (0.956, 0.034, 0.040),
     "aae_clustering": (0.780, 12),
+    "mnist14": (0.584, 9),
 }  # measured last, in the order of the checks
 FAST, SLOWER = partial(GANAdam, lr=1e-3), partial(GANAdam, lr=5e-4)
 ENCODER = partial(MLPEncoder, hidden_dim=256, num_layers=2)
@@ -286,6 +289,10 @@ class LabelsAlone(AAESemiSupervised):
 
 
 def semi_supervised():
+    """More than either part alone.
+
+    On MNIST of 14 x 14, of which the sheet asks 0.84 after 4,500 updates, the first ten labels of each class give 0.805.
+    """
     whole, part, alone = (accuracy(model) for model in (AAESemiSupervised, NoCategory, LabelsAlone))
     last = LAST["aae_semi_supervised"]
     return [
@@ -318,6 +325,39 @@ def test_clusters_collapse_without_what_the_sheet_asks_for():
     checks = clustering(encoder=ENCODER, category_noise=0.0, reconstruction_weight=1.0)
     print(*checks, sep="\n")
     assert not any(check.passed for check in checks)
+
+
+# ---- MNIST of 14 x 14, as the sheet measured
+
+needs_mnist = pytest.mark.skipif(not (ROOT / "data/MNIST/raw").is_dir(), reason="needs MNIST below data")
+
+
+@cache
+def mnist14(split):
+    """Pictures in [-1, 1], averaged over squares of 2 x 2 pixels, and labels."""
+    tensors = MNIST(root=str(ROOT / "data"), size=28, num_val=0).load(split).tensors
+    return F.avg_pool2d(tensors["image"] / 127.5 - 1, 2), tensors["label"]
+
+
+class Rows(Stream):
+    """The first 20,000 pictures, 64 a batch."""
+
+    def __init__(self, batches):
+        super().__init__(None, batches)
+
+    def __iter__(self):
+        images, _ = mnist14("train")
+        for _ in range(self.batches):
+            yield {"image": images[torch.randint(20_000, (64,))]}
+
+
+@needs_mnist
+def test_clusters_of_mnist():
+    seed_everything(0, verbose=False)
+    summed = {"reconstruction_weight": 49.0, "generator": partial(MLPGenerator, latent_dim=26)}  # 196 pixels in [0, 1]
+    made = AAEClustering((1, 14, 14), **{**CLUSTERS, **summed})
+    fit(made, Rows(3000), updates=3000).eval()
+    assert_learns([lambda: in_clusters(made, *mnist14("test"), 0.35, 4, LAST["mnist14"])])
 
 
 ROWS = {
