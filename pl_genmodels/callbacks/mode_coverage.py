@@ -29,7 +29,8 @@ def cloud_picture(points: Tensor, real: Tensor, limit: float, title: str) -> Ima
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4, 4.3), layout="tight")
-    axes = figure.add_subplot(title=title, xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+    axes = figure.add_subplot(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+    axes.set_title(title, fontsize=9)  # fits with millions of points
     axes.scatter(real[:, 0], real[:, 1], s=5, color="0.8")
     axes.scatter(points[:, 0], points[:, 1], s=5, color="tab:red", alpha=0.5)
     canvas = FigureCanvasAgg(figure)
