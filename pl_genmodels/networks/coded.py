@@ -22,7 +22,7 @@ class CodedTranslator(Recorded, nn.Module):
 
     Pictures become features as coarse as they get; the coefficients become as many maps of the same size (in the
     paper a network decodes them); a 3x3 convolution joins both. On the way up every level sees the one that it came
-    from. ReLU, tanh at the end. Start: He et al. 2015.
+    from. ReLU, tanh at the end. Start: He et al. 2015; what is added to the picture starts at 0.
 
     Args:
         source_shape: Shape of one input, (C, H, W).
@@ -31,6 +31,7 @@ class CodedTranslator(Recorded, nn.Module):
         channels: Feature maps of the first layer, doubled at each of the next.
         num_halvings: Convolutions of stride 2.
         norm: `batch` or `none`.
+        residual: Whether the outcome is added to the picture, for translations that leave most of it as it is.
 
     Raises:
         ValueError: For counts that are not positive, another norm, or sides that cannot be halved so often.
@@ -46,6 +47,7 @@ class CodedTranslator(Recorded, nn.Module):
         channels: int = 64,
         num_halvings: int = 4,
         norm: str = "batch",
+        residual: bool = False,
     ) -> None:
         super().__init__()
         inputs, outputs = require_same_sides("CodedTranslator", source_shape, target_shape)
@@ -58,7 +60,9 @@ class CodedTranslator(Recorded, nn.Module):
         if height % times or width % times:
             raise ValueError(f"CodedTranslator: got pictures of {height}x{width}, allowed are multiples of {times}")
         self.source_shape, self.target_shape = tuple(source_shape), tuple(target_shape)
-        self.num_coefficients = num_coefficients
+        if residual and inputs != outputs:
+            raise ValueError(f"residual: got true, allowed is false from {inputs} to {outputs} channels")
+        self.num_coefficients, self.residual = num_coefficients, residual
 
         def normed(layer: nn.Module, features: int) -> nn.Sequential:
             return nn.Sequential(layer, *([nn.BatchNorm2d(features)] if norm == "batch" else []), nn.ReLU())
@@ -81,6 +85,8 @@ class CodedTranslator(Recorded, nn.Module):
         )
         self.last = nn.Sequential(nn.Conv2d(afters[0] + inputs, outputs, 3, 1, 1), nn.Tanh())
         self.apply(_start)
+        if residual:
+            nn.init.zeros_(self.last[0].weight)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor, coefficients: Tensor) -> Tensor:
         """Translations, (B, C, H, W) and (B, num_coefficients) to (B, C', H, W)."""
@@ -90,4 +96,5 @@ class CodedTranslator(Recorded, nn.Module):
         features = self.join(torch.cat([levels[-1], self.draw(coefficients)], 1))
         for level, layer in reversed(list(zip(levels[1:], self.up, strict=True))):
             features = layer(torch.cat([features, level], 1))
-        return self.last(torch.cat([features, image], 1))
+        made = self.last(torch.cat([features, image], 1))
+        return image + 2 * made if self.residual else made

@@ -28,6 +28,18 @@ def test_every_pixel_depends_on_the_coefficients_and_on_its_own_picture(norm):
     assert torch.allclose(network(other, told)[0], made[0], atol=1e-6)
 
 
+def test_a_residual_one_starts_with_the_picture_itself():
+    torch.manual_seed(0)
+    network = CodedTranslator((3, 16, 16), (3, 16, 16), 4, channels=4, num_halvings=1, norm="none", residual=True)
+    image, told = torch.rand(2, 3, 16, 16) * 2 - 1, torch.randn(2, 4)
+    assert torch.equal(network(image, told), image)
+    torch.nn.init.normal_(network.last[0].weight)
+    change = network(image, told) - image
+    assert 0 < change.abs().max() <= 2
+    with pytest.raises(ValueError, match="residual: got true, allowed is false from 3 to 1 channels"):
+        CodedTranslator((3, 16, 16), (1, 16, 16), 4, residual=True)
+
+
 def test_what_does_not_fit_is_told():
     for arguments, sentence in (
         ({"num_halvings": 0}, "num_halvings: got 0"),
