@@ -37,8 +37,8 @@ def inpaint(
             where they are.
         out: A .png file.
         perceptual_weight: Of the discriminator's term.
-        prior_weight: Of how improbable a latent is, for models such as VAEs; 0.02 suits digits of 8x8 pixels, more larger
-            pictures, of which more pixels count.
+        prior_weight: Of how improbable a latent is, for models such as VAEs; 0.02 suits digits of 8x8 pixels, more
+            suits larger pictures, of which more pixels count.
         window: Known pixels count by the share of what is missing in a window of this side, an odd number; by default
             one that reaches from the farthest known pixel to the hole, and 7 at least.
         num_starts: Random latents from which each picture is searched.

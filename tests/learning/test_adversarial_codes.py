@@ -291,7 +291,8 @@ class LabelsAlone(AAESemiSupervised):
 def semi_supervised():
     """More than either part alone.
 
-    On MNIST of 14 x 14, of which the sheet asks 0.84 after 4,500 updates, the first ten labels of each class give 0.805.
+    On MNIST of 14 x 14, of which the sheet asks 0.84 after 4,500 updates, the first ten labels of each class give
+    0.805.
     """
     whole, part, alone = (accuracy(model) for model in (AAESemiSupervised, NoCategory, LabelsAlone))
     last = LAST["aae_semi_supervised"]
