@@ -28,7 +28,7 @@ pytestmark = pytest.mark.learning
 
 LAST = {  # measured last, in the order of the checks
     "drgan": (0.878, 0.969, 0.660, 1.0, 0.975),
-    "ffgan": (0.990, 0.519, 1.492, 1.641),
+    "ffgan": (0.988, 0.496, 1.595, 1.793),
     "drgan_multi": (0.810, 0.969, 0.665, 1.0, 0.940),
 }
 CONVOLUTIONS = partial(ConvEncoder, channels=16, hidden_dim=128, activation="leaky_relu")
@@ -173,7 +173,7 @@ class Untold(FFGAN):
         return torch.zeros_like(super().regress(images))
 
 
-def frontaliser(model=FFGAN, updates=1600, **arguments):
+def frontaliser(model=FFGAN, updates=2600, **arguments):
     seed_everything(0, verbose=False)
     networks = {
         "generator": partial(CodedTranslator, channels=16, num_halvings=1, norm="none", residual=True),
@@ -224,14 +224,11 @@ def frontal(model):
 
 
 def ffgan():
-    """The sheet asks for half of the source's distance, which nobody had measured.
-
-    1,600 updates, a minute on two cores, reach 0.519, and a generator told of nobody 0.774; the gate lies between.
-    """
+    """Half of the source's distance, and what the generator does when it is told of another head."""
     found, last = frontal(frontaliser()), LAST["ffgan"]
     return [
         Check("least correlation of coefficients", found["coefficients"], 0.95, 1, last[0]),
-        Check("distance over the source's", found["made"] / found["source"], 0, 0.6, last[1]),
+        Check("distance over the source's", found["made"] / found["source"], 0, 0.5, last[1]),
         Check("distance told of nobody over distance", found["nobody"] / found["made"], 1.2, last=last[2]),
         Check("distance told of another over distance", found["another"] / found["made"], 1.2, last=last[3]),
     ]
@@ -250,3 +247,9 @@ def test_without_its_term_nobody_turns_as_asked():
     print(found)
     assert found["poses"] <= 0.35
     assert found["held-out poses"] <= 0.35
+
+
+def test_without_coefficients_the_front_is_farther():
+    found = frontal(frontaliser(Untold))
+    print(found)  # 0.704 of the source's distance, of which the right one leaves 0.496
+    assert found["made"] / found["source"] >= 0.6
