@@ -216,6 +216,11 @@ def neighbours_fill(images, mask):
 
 
 def test_halves_of_digits_are_filled_better_than_by_neighbours():
+    """A lead of one standard error, on digits on which the settings were chosen.
+
+    On three times 300 digits of the training split, held out in turn and looked at once, the same settings reach 0.907
+    and neighbours 0.913: level.
+    """
     ours = agreement(lambda images, mask: inpaint(cvae(), images, mask, **FILLING).images)
     blind = {**FILLING, "prior_weight": 0.0, "window": 7}
     twin = agreement(lambda images, mask: inpaint(cvae(), images, mask, **blind).images)
