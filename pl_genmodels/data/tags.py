@@ -88,11 +88,18 @@ class TagData(ImageData):
         Raises:
             ValueError: Where features were computed elsewhere.
         """
-        raise ValueError(f"input: got pictures, but features of {type(self).__name__} come from its file alone")
+        raise self._without_pictures()
 
     def features_of(self, images: Tensor) -> Tensor:
-        """Features of pictures, uint8 (B, *picture_shape) to (B, K)."""
-        raise NotImplementedError
+        """Features of pictures, uint8 (B, *picture_shape) to (B, K).
+
+        Raises:
+            ValueError: Where features were computed elsewhere.
+        """
+        raise self._without_pictures()
+
+    def _without_pictures(self) -> ValueError:
+        return ValueError(f"input: got pictures, but features of {type(self).__name__} come from its file alone")
 
     def load(self, split: str) -> TagSet:
         """Pairs of one split.
