@@ -226,9 +226,7 @@ class CIFAR10(TorchvisionArrays):
         Returns:
             uint8 (N, C, size, size).
         """
-        channels, size, _ = self.image_shape
-        images = torch.from_numpy(data).permute(0, 3, 1, 2).contiguous()
-        return resize(luminance(images) if channels == 1 else images, size)
+        return _as_asked(torch.from_numpy(data).permute(0, 3, 1, 2).contiguous(), self.image_shape)
 
 
 class STL10(TorchvisionArrays):
@@ -272,9 +270,7 @@ class STL10(TorchvisionArrays):
         Returns:
             uint8 (N, C, size, size).
         """
-        channels, size, _ = self.image_shape
-        images = torch.from_numpy(data).contiguous()
-        return resize(luminance(images) if channels == 1 else images, size)
+        return _as_asked(torch.from_numpy(data).contiguous(), self.image_shape)
 
     def load(self, split: str) -> TensorSet:
         """Images of one split.
@@ -300,3 +296,9 @@ class STL10(TorchvisionArrays):
         if not (trains and self.unlabelled):
             return images
         return FewLabels(images, (tensors["label"] >= 0).nonzero().flatten())
+
+
+def _as_asked(images: Tensor, image_shape: tuple[int, ...]) -> Tensor:
+    """Colour pictures in a shape (C, size, size), of which one channel is the luminance."""
+    channels, size, _ = image_shape
+    return resize(luminance(images) if channels == 1 else images, size)
