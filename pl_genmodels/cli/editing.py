@@ -21,7 +21,6 @@ from pl_genmodels.data.pictures import fit, opened, to_float, to_mode, to_tensor
 from pl_genmodels.editing import LatentSpace, project
 from pl_genmodels.editing.latent_space import has_latents
 from pl_genmodels.metrics import FeatureExtractor
-from pl_genmodels.models.conditions import asked_of, rows_of
 
 
 def interpolate(
@@ -200,42 +199,6 @@ def project_pictures(
         latents, errors = found.latents.cpu().numpy(), found.losses.cpu().numpy()
         np.savez_compressed(parent_made(Path(out)), latents=latents, errors=errors, files=np.array(names))
     print(f"mean squared error {float(found.losses.mean()):.4g} in {out}")
-
-
-def change_pictures(
-    ckpt_path: str,
-    input: str,
-    out: str = "changes.png",
-    label: int | str | None = None,
-    attributes: int | str | None = None,
-) -> None:
-    """Show pictures as they would be under other conditions, such as people at other ages.
-
-    Args:
-        ckpt_path: Checkpoint of a conditional model with encoders, such as IcGAN and AgeCGAN.
-        input: A picture, or a folder of pictures; others than the model's size are resized.
-        out: A .png file, in which a row is a picture and its edits.
-        label: Of a model that is conditional on labels: `3`, `0..9` or `1,4,7`; by default all.
-        attributes: Of a model that is conditional on properties: a 1 or 0 for each with commas between them, `0..1` for
-            both.
-    """
-    from pl_genmodels.checkpoints import load
-
-    require_png(out)
-    model = load(ckpt_path)
-    if not hasattr(model, "edits"):
-        raise ValueError(
-            f"change: the checkpoint is of a {type(model).__name__}, allowed are models with encoders for latent and "
-            "condition"
-        )
-    require_pictures(model.image_shape, "change")
-    asked = {"label": label, "attributes": attributes}
-    wish = asked_of(model, **{entry: None if text is None else str(text) for entry, text in asked.items()})
-    values = model.condition.all_of_one() if wish is None else rows_of(model.condition, wish)
-    image, _ = read_images(input, model.image_shape)
-    made = model.edits(image.to(model.device), values).cpu()
-    grid(torch.cat([image[:, None], made], 1).flatten(0, 1), 1 + len(values)).save(parent_made(Path(out)))
-    print(out)
 
 
 def latent_space(verb: str, ckpt_path: str, label: int | None = None) -> LatentSpace:

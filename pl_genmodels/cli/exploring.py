@@ -13,7 +13,7 @@ from pl_genmodels.cli.editing import latent_space
 def explore(
     ckpt_path: str, port: int | None = None, seed: int = 0, num_axes: int = 10, open_browser: bool = False
 ) -> None:
-    """Open a local page with a checkpoint's latents: sliders, samples, paths, uploads, a brush; Ctrl-C ends it.
+    """Open a local page with a checkpoint's latents: sliders, samples, paths, uploads, brushes; Ctrl-C ends it.
 
     Args:
         ckpt_path: Checkpoint of a model with latents.

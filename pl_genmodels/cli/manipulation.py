@@ -27,10 +27,11 @@ def edit(
     shift: str = "0,0",
     out: str = "edited.png",
     path: str | None = None,
-    smoothness_weight: float = 1.0,
+    smoothness_weight: float | None = None,
     num_candidates: int = 8,
     num_steps: int = 25,
     path_steps: int = 8,
+    transfer: str = "motion",
     seed: int = 0,
     label: int | None = None,
 ) -> None:
@@ -50,16 +51,22 @@ def edit(
         shift: Pixels of the model's size by which it is moved, down,right.
         out: A .png file, of the input's size.
         path: A .png file of the model's images from the input to the edit, beside the input.
-        smoothness_weight: Holds the rest of the picture.
+        smoothness_weight: Holds the rest of the picture; by default 0.3, or 0.03 for strokes alone.
         num_candidates: Latents from which is searched.
         num_steps: Steps of the search from each.
         path_steps: Images between which the motion is followed.
+        transfer: How the edit reaches the picture: `motion` moves and recolours it as the model's images (iGAN);
+            `error` takes the edited image, and where it differs little from the one before, what the model could not
+            make of the picture (IAN).
         seed: Of the candidates.
         label: Of a model that is conditional on labels: the class of the picture.
     """
+    from pl_genmodels.editing import carry_over, grey_of, morph, project, warped
     from pl_genmodels.editing import edit as search
-    from pl_genmodels.editing import grey_of, morph, project, transfer, warped
+    from pl_genmodels.editing.originals import TRANSFERS
 
+    if transfer not in TRANSFERS:
+        raise ValueError(f"transfer: got {transfer!r}, allowed are {', '.join(TRANSFERS)}")
     for target in (out, *([] if path is None else [path])):
         require_png(target)
     space = latent_space("edit", ckpt_path, label)
@@ -95,7 +102,8 @@ def edit(
         **space.condition,
     )
     images = morph(space.model, before, after.latents, path_steps, **space.condition).cpu()
-    _paste(whole, transfer(to_float(to_tensor(_square(whole)))[None], images)[0]).save(parent_made(Path(out)))
+    edited = carry_over(to_float(to_tensor(whole))[None], images, transfer)[0]
+    picture(to_bytes(edited)).save(parent_made(Path(out)))
     if path is not None:
         grid(torch.cat([image, images[0]]), path_steps + 1).save(parent_made(Path(path)))
     print(out)
@@ -157,17 +165,6 @@ def blend(
 def _full(path: str, channels: int) -> Image.Image:
     with opened(path) as file:
         return to_mode(file, channels)
-
-
-def _square(whole: Image.Image) -> Image.Image:
-    return fit(whole, min(whole.size))
-
-
-def _paste(whole: Image.Image, square: Tensor) -> Image.Image:
-    """The picture with another central square, (C, side, side) in [-1, 1]."""
-    edited, side = whole.copy(), square.shape[-1]
-    edited.paste(picture(to_bytes(square)), (round((whole.width - side) / 2), round((whole.height - side) / 2)))
-    return edited
 
 
 def _small(path: str, shape: tuple[int, ...]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pl_genmodels.cli.measures import codes_of
 from pl_genmodels.cli.translation import names_below
 from pl_genmodels.data import ImageData, ImageFolder
 from pl_genmodels.data.base import SPLITS
+from pl_genmodels.editing.latent_space import has_latents
 from pl_genmodels.models.latent_grids import given_label
 
 
@@ -207,9 +209,20 @@ def verbs_of(model: Any) -> str:
     able = ["translate"] if hasattr(model, "translate") else ["sample"]
     able += ["complete"] if hasattr(model, "complete") else []
     able += ["encode", "reconstruct"] if hasattr(model, "encode") else []
-    able += ["change"] if hasattr(model, "edits") else []
+    able += ["change"] if can_change(model) else []
     if hasattr(model, "draw_latents") and hasattr(model, "decode"):
         able += ["interpolate", "arithmetic", "project", "inpaint", "anogan", "traverse", "explore"]
     able += ["neighbours"] if hasattr(model, "sample") else []
     able += ["evaluate"] + (["export"] if hasattr(model, "sampler") or hasattr(model, "translate") else [])
     return f"{', '.join(able[:-1])} and {able[-1]}"
+
+
+def can_change(model: Any) -> bool:
+    """Whether a model shows given pictures under other conditions, in other poses, or with what others have."""
+    return any(hasattr(model, name) for name in ("edits", "swap", "rotate")) or tells_decoder(model)
+
+
+def tells_decoder(model: Any) -> bool:
+    """Whether a model's latents are decoded under a condition."""
+    condition = getattr(model, "condition", None)
+    return condition is not None and has_latents(model) and condition.entry in signature(model.decode).parameters

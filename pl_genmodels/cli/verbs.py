@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from pl_genmodels.catalogue import listing
+from pl_genmodels.cli.changes import change
 from pl_genmodels.cli.completion import complete
-from pl_genmodels.cli.editing import arithmetic, change_pictures, interpolate, neighbours, project_pictures
+from pl_genmodels.cli.editing import arithmetic, interpolate, neighbours, project_pictures
 from pl_genmodels.cli.errors import Parser
 from pl_genmodels.cli.evaluation import evaluate, parent_made, require_pictures
 from pl_genmodels.cli.exploring import explore
@@ -96,7 +97,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "neighbours": neighbours,
     "project": project_pictures,
     "edit": edit,
-    "change": change_pictures,
+    "change": change,
     "inpaint": inpaint,
     "anogan": anogan,
     "blend": blend,

@@ -9,6 +9,7 @@ from pl_genmodels.editing.interpolation import interpolate, lerp, slerp, walk
 from pl_genmodels.editing.latent_space import LatentSpace
 from pl_genmodels.editing.manipulation import edit, grey_of, morph, transfer, warped
 from pl_genmodels.editing.neighbours import Neighbours, nearest_neighbours
+from pl_genmodels.editing.originals import carry_over, transfer_error
 from pl_genmodels.editing.projection import Found, descend, project
 from pl_genmodels.editing.projector import Projector, fit_projector
 
@@ -23,6 +24,7 @@ __all__ = [
     "arithmetic",
     "around",
     "blend",
+    "carry_over",
     "combine",
     "composite",
     "descend",
@@ -41,6 +43,7 @@ __all__ = [
     "project",
     "slerp",
     "transfer",
+    "transfer_error",
     "walk",
     "warped",
 ]

@@ -16,6 +16,8 @@ from pl_genmodels.editing.projection import APART, Found, descend
 
 EDGE_WEIGHT = 0.2  # the authors', of the strokes' term
 SPREAD = 0.5  # the authors', of the candidates around z0
+SMOOTHNESS = 0.3  # of edits with colours: digits of three GANs follow, and what is not painted changes half as much
+EDGE_SMOOTHNESS = 0.03  # of strokes alone, whose term is a tenth as large: at 0.3 nothing moves
 
 
 def edit(
@@ -26,7 +28,7 @@ def edit(
     colour_mask: Tensor | None = None,
     sketch: Tensor | None = None,
     sketch_mask: Tensor | None = None,
-    smoothness_weight: float = 1.0,
+    smoothness_weight: float | None = None,
     num_candidates: int = 8,
     num_steps: int = 25,
     learning_rate: float = 0.1,
@@ -48,7 +50,7 @@ def edit(
         colour_mask: m, in [0, 1], (B or 1, H, W); everywhere by default.
         sketch: s, 1 on strokes and 0 elsewhere, or a grey picture in [0, 1], (B or 1, H, W).
         sketch_mask: Where strokes are compared, in [0, 1], (B or 1, H, W); around strokes by default.
-        smoothness_weight: Lambda, which holds the rest of the picture.
+        smoothness_weight: Lambda, which holds the rest of the picture; by default 0.3, or 0.03 for strokes alone.
         num_candidates: Latents from which each is searched: z0, and others at most 0.5 from it in each coordinate.
         num_steps: Steps of the search.
         learning_rate: See `descend`.
@@ -66,6 +68,8 @@ def edit(
         raise ValueError("colour, sketch: got neither, allowed are one of them or both")
     if num_candidates < 1:
         raise ValueError(f"num_candidates: got {num_candidates}, allowed is 1 or more")
+    if smoothness_weight is None:
+        smoothness_weight = EDGE_SMOOTHNESS if colour is None else SMOOTHNESS
     if smoothness_weight < 0:
         raise ValueError(f"smoothness_weight: got {smoothness_weight}, allowed is 0 or more")
     if latents.ndim != 2 or latents.shape[1] != space.limits()[0].numel() or not len(latents):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pl_genmodels.editing import LatentSpace, principal_directions
 from pl_genmodels.layers import Codes, Condition
+from pl_genmodels.models.conditions import read_off
 
 NUM_AXES = 10
 REACH = 3.72  # standard deviations to each side that a slider spans; beyond each lie 0.01 %
@@ -115,16 +116,6 @@ class Explorer:
         """The condition that the model reads off an image, (1, C, H, W); None if it reads none."""
         if self.condition is None:
             return None
-        image = image.to(self.model.device)
         with torch.no_grad():
-            if hasattr(self.model, "read"):
-                return self.model.read(image)[0].cpu()
-            if not isinstance(self.condition, Codes) or not hasattr(self.model, "represent"):
-                return None
-            *choices, numbers = (
-                self.model.represent(image)[0]
-                .float()
-                .cpu()
-                .split([*self.condition.categories, self.condition.num_continuous])
-            )
-        return torch.cat([torch.stack([one.argmax().float() for one in choices]) if choices else numbers[:0], numbers])
+            found = read_off(self.model, image.to(self.model.device))
+        return None if found is None else found[0].cpu()

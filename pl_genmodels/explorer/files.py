@@ -47,9 +47,11 @@ def shown(session: Session, turn: int) -> dict[str, Any]:
         session: Of the visitor.
         turn: Number of what is shown.
     """
-    rows, columns = session.mask.nonzero(as_tuple=True)
-    channels = session.colour.shape[0]
-    colours = (session.colour[:, rows, columns] * 127.5 + 127.5).round().byte().expand(3 if channels == 1 else -1, -1)
+    wishes = session.wishes
+    rows, columns = wishes.colour_mask.nonzero(as_tuple=True)
+    channels = wishes.colour.shape[0]
+    colours = (wishes.colour[:, rows, columns] * 127.5 + 127.5).round().clamp(0, 255).byte()
+    colours = colours.expand(3 if channels == 1 else -1, -1)
     painted = [
         [x, y, f"#{r:02x}{g:02x}{b:02x}"]
         for x, y, (r, g, b) in zip(columns.tolist(), rows.tolist(), colours.T.tolist(), strict=True)
@@ -60,11 +62,13 @@ def shown(session: Session, turn: int) -> dict[str, Any]:
         "before": png_of(session.before.image),
         "now": png_of(session.now.image),
         "painted": painted,
+        "sketched": wishes.strokes.nonzero().flip(1).tolist(),
         "strip": [png_of(image) for image in strip],
         "files": {
             "now.png": png_of(session.now.image),
             "before_now.png": png_of(row_of([session.before.image, session.now.image])),
             "path.png": png_of(row_of(strip)) if strip else "",
+            "edited.png": "" if session.edited is None else png_of(session.edited),
             "latents.npz": latents_of(session),
         },
     }

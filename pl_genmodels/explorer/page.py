@@ -88,8 +88,8 @@ class Page:
         )
 
     def _buttons(self) -> tuple[dict[str, Any], Any]:
+        small: dict[str, Any] = {"size": "sm", "min_width": 80}
         with gr.Row():
-            small: dict[str, Any] = {"size": "sm", "min_width": 80}
             buttons = {
                 "random": gr.Button("Random", variant="primary", elem_id="random", **small),
                 "interpolate": gr.Button("Interpolate", elem_id="interpolate", **small),
@@ -97,7 +97,9 @@ class Page:
                 "forget": gr.Button("Clear paint", elem_id="forget", **small),
                 "undo": gr.Button("Undo", elem_id="undo", **small),
             }
+        with gr.Row():
             upload = gr.UploadButton("Upload", elem_id="upload", **small)
+            buttons["carry_over"] = gr.Button("Apply to the upload", elem_id="carry-over", **small)
         return buttons, upload
 
     def _condition_controls(self) -> list[Any]:
@@ -139,9 +141,11 @@ class Page:
             "keep": lambda session: session.keep(),
             "forget": lambda session: session.clear(),
             "undo": lambda session: session.undo(),
+            "carry_over": lambda session: session.carry_over(),
         }
         for name, action in actions.items():
-            buttons[name].click(self._handler(action), self.session, every, **quick)
+            speed = slow if name == "carry_over" else quick
+            buttons[name].click(self._handler(action), self.session, every, **speed)
 
         def painted(session: Session | None, event: gr.EventData) -> list[Any]:
             return self._after(session, lambda one: one.paint(event._data), True)

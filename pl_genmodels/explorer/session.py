@@ -11,14 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pl_genmodels.editing import edit, lerp, project, slerp
+from pl_genmodels.data.pictures import to_float
+from pl_genmodels.editing import carry_over, edit, lerp, project, slerp
 from pl_genmodels.explorer.explorer import Explorer, Place
-from pl_genmodels.explorer.strokes import read_stroke
+from pl_genmodels.explorer.strokes import brush_of, read_drag, read_stroke
 from pl_genmodels.explorer.uploads import read_upload
+from pl_genmodels.explorer.wishes import Wishes
 from pl_genmodels.networks import UniformPrior
 
 NUM_SAMPLES = 10_000  # of the seed, among which random ones are
 MOST_KEPT = 100  # steps that can be taken back
+PATH_STEPS = 8  # pictures between which motion is followed to the upload
 
 
 class Session:
@@ -33,8 +36,8 @@ class Session:
         now: Where the visitor is.
         before: What `now` is compared with.
         strip: Places between the two, after `interpolate`.
-        colour: Painted wishes, in [-1, 1], (C, H, W).
-        mask: Where there are some, booleans (H, W).
+        wishes: What the brushes have asked of the picture.
+        edited: The upload with what led from it to `now` done to it, in [-1, 1], (C, H', W'), after `carry_over`.
     """
 
     def __init__(self, explorer: Explorer) -> None:
@@ -43,6 +46,8 @@ class Session:
         self.now = self.before = explorer.place(first, explorer.first_values())
         self.strip: list[Place] = []
         self.forget()
+        self.edited: Tensor | None = None
+        self._upload: tuple[Place, Tensor] | None = None  # the model's picture of the last one, and itself
         self._past: list[tuple[Place, Place]] = []
         self._axis: int | None = None  # that the last step was along: a dragged slider is one step to take back
 
@@ -54,15 +59,14 @@ class Session:
         return [min(max(value, axis.low), axis.high) for value, axis in zip(found, self.explorer.axes, strict=True)]
 
     def forget(self) -> None:
-        """Take the painted wishes away; the picture stays."""
-        self.colour = torch.zeros(self.explorer.shape)
-        self.mask = torch.zeros(self.explorer.shape[1:], dtype=torch.bool)
+        """Take the brushes' wishes away; the picture stays."""
+        self.wishes = Wishes.none(self.explorer.shape)
 
     def _go(self, now: Place, before: Place | None = None, axis: int | None = None) -> None:
         if axis is None or axis != self._axis:
             self._past = [*self._past[-MOST_KEPT + 1 :], (self.now, self.before)]
         self.now, self.before, self._axis = now, before or self.before, axis
-        self.strip = []
+        self.strip, self.edited = [], None
 
     # ---- ways to leave it
 
@@ -115,33 +119,60 @@ class Session:
         Raises:
             ValueError: If the file is no picture.
         """
-        image, note = read_upload(Path(path), self.explorer.shape)
+        image, whole, note = read_upload(Path(path), self.explorer.shape)
         values = self.explorer.values_of(image)
         values = self.now.values if values is None else values
         found = project(self.explorer.model, image, num_starts=4, num_steps=100, **self.explorer.told(values))
         now = self.explorer.place(found.latents, values)
         self._go(now, replace(now, image=image[0]))
+        self._upload = None if whole is None else (now, whole)
         self.forget()
         error = (now.image - image[0]).square().mean()
         return f"{note} Now is the nearest picture that the model makes, mean squared error {error:.2g}."
 
     def paint(self, stroke: Mapping[str, Any]) -> str:
-        """Go to a picture near by that has the painted colours, those of earlier strokes too.
+        """Go to a picture near by that is as the brushes want it, by earlier strokes too.
 
         Args:
-            stroke: See `read_stroke`.
+            stroke: `brush`, colour by default, and what `read_stroke` takes, or for the warp `read_drag`.
 
         Raises:
             ValueError: If it is no stroke.
         """
-        colour, mask = read_stroke(stroke, self.explorer.shape)
-        wish, where = torch.where(mask, colour[:, None, None], self.colour), self.mask | mask
-        told = self.explorer.told(self.now.values)
-        found = edit(self.explorer.model, self.now.latents, colour=wish[None], colour_mask=where[None].float(), **told)
+        brush, shape = brush_of(stroke), self.explorer.shape
+        if brush == "warp":
+            region, (down, right) = read_drag(stroke, shape)
+            wishes = self.wishes.moved(self.now.image, region, (down, right))
+            way = f"{abs(right)} {'left' if right < 0 else 'right'} and {abs(down)} {'up' if down < 0 else 'down'}"
+            note = f"A patch of {int(region.sum())} pixels is dragged {way}"
+        else:
+            colour, where = read_stroke(stroke, shape)
+            sketching = brush == "sketch"
+            wishes = self.wishes.sketched(where) if sketching else self.wishes.painted(colour, where)
+            number = int((wishes.strokes if sketching else wishes.colour_mask).sum())
+            note = f"{number} pixels are {'sketched' if sketching else 'painted'}"
+        found = edit(self.explorer.model, self.now.latents, **wishes.arguments(), **self.explorer.told(self.now.values))
         self._go(self.explorer.place(found.latents, self.now.values))
-        self.colour, self.mask = wish, where
-        error = (self.now.image - wish).square().mean(0)[where].mean()
-        return f"{int(where.sum())} pixels are painted, mean squared error there {error:.2g}."
+        self.wishes = wishes
+        if brush == "sketch":
+            return f"{note}, where edges are to be."
+        error = (self.now.image - wishes.colour).square().mean(0)[wishes.colour_mask].mean()
+        return f"{note}, mean squared error there {error:.2g}."
+
+    def carry_over(self) -> str:
+        """Do to the upload, in its own resolution, what leads from the model's picture of it to now.
+
+        Raises:
+            ValueError: Without an upload.
+        """
+        if self._upload is None:
+            raise ValueError("There is no upload to edit: upload a picture, change it here, then ask for this.")
+        start, whole = self._upload
+        shares = torch.linspace(0, 1, PATH_STEPS, device=start.latents.device)[1:, None]
+        images = self.explorer.images(lerp(start.latents, self.now.latents, shares), self.now.values)
+        path = torch.cat([start.image[None], images])
+        self.edited = carry_over(to_float(whole)[None], path[None])[0]
+        return f"The same is done to the upload, {whole.shape[1]}x{whole.shape[2]} pixels (height x width)."
 
     def keep(self) -> str:
         """Compare with the present place from now on."""
@@ -149,9 +180,9 @@ class Session:
         return "Before is now."
 
     def clear(self) -> str:
-        """Take the painted wishes away; the picture stays."""
+        """Take the brushes' wishes away; the picture stays."""
         self.forget()
-        return "No pixel is painted."
+        return "Nothing is painted."
 
     def undo(self) -> str:
         """Take the last step back.
@@ -162,7 +193,7 @@ class Session:
         if not self._past:
             raise ValueError("There is nothing to undo.")
         self.now, self.before = self._past.pop()
-        self.strip, self._axis = [], None
+        self.strip, self._axis, self.edited = [], None, None
         self.forget()
         return "One step back."
 

@@ -1,4 +1,4 @@
-"""What a brush has painted on a picture, in the picture's own pixels."""
+"""What a brush has done on a picture, in the picture's own pixels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+BRUSHES = ("colour", "sketch", "warp")
 MOST_POINTS = 10_000
 SEGMENTS = 64  # whose distances from all pixels are held at once
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
@@ -54,8 +55,20 @@ def covered(points: Tensor, radius: float, height: int, width: int) -> Tensor:
     return mask.view(height, width)
 
 
+def brush_of(stroke: Mapping[str, Any]) -> str:
+    """Which brush a stroke is of.
+
+    Raises:
+        ValueError: For one that there is not.
+    """
+    brush = stroke.get("brush", "colour")
+    if brush not in BRUSHES:
+        raise ValueError(f"brush: got {brush!r}, allowed are {', '.join(BRUSHES)}")
+    return brush
+
+
 def read_stroke(stroke: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """A stroke as the page tells it.
+    """A stroke of the colour or the sketch brush, as the page tells it.
 
     Args:
         stroke: `colour`, `radius` in pixels, `points` as a list of [x, y]; see `covered`.
@@ -67,17 +80,49 @@ def read_stroke(stroke: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Tens
     Raises:
         ValueError: If it is no stroke, or lies beside the picture.
     """
-    channels, height, width = shape
-    colour = colour_of(stroke.get("colour", ""), channels)
+    colour = colour_of(stroke.get("colour", ""), shape[0])
+    points, radius = _points_of(stroke, shape)
+    return colour, _some_of(covered(points, radius, *shape[1:]))
+
+
+def read_drag(stroke: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Tensor, tuple[int, int]]:
+    """A patch that was dragged: a square around the first point, brought to the last one.
+
+    Args:
+        stroke: `radius`, half the square's side in pixels, and `points` as a list of [x, y].
+        shape: Of the picture, (C, H, W).
+
+    Returns:
+        Where the patch was, booleans (H, W), and whole pixels down and to the right.
+
+    Raises:
+        ValueError: If it is no drag, lies beside the picture, or has not left its pixels.
+    """
+    points, radius = _points_of(stroke, shape)
+    down, right = ((points[-1] - points[0]).round().int().tolist())[::-1]
+    if down == right == 0:
+        raise ValueError("points: the patch has not left its place, allowed is a drag of a pixel or more")
+    axes = [torch.arange(side) + 0.5 for side in shape[1:]]
+    rows, columns = (
+        (axis - middle).abs() <= max(radius, 0.5) for axis, middle in zip(axes, points[0].flip(0), strict=True)
+    )
+    return _some_of(rows[:, None] & columns), (down, right)
+
+
+def _points_of(stroke: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Tensor, float]:
+    """Points (P, 2) and radius of a stroke."""
     radius, points = stroke.get("radius"), stroke.get("points")
-    if not isinstance(radius, (int, float)) or not 0 < radius <= max(height, width):
-        raise ValueError(f"radius: got {radius!r}, allowed is more than 0, up to {max(height, width)} pixels")
+    if not isinstance(radius, (int, float)) or not 0 < radius <= max(shape[1:]):
+        raise ValueError(f"radius: got {radius!r}, allowed is more than 0, up to {max(shape[1:])} pixels")
     if not isinstance(points, list) or not 1 <= len(points) <= MOST_POINTS or not all(map(_is_point, points)):
         raise ValueError(f"points: got no list of 1 to {MOST_POINTS} pairs of numbers, as a stroke has")
-    mask = covered(torch.tensor(points, dtype=torch.float32), float(radius), height, width)
+    return torch.tensor(points, dtype=torch.float32), float(radius)
+
+
+def _some_of(mask: Tensor) -> Tensor:
     if not mask.any():
         raise ValueError("points: all of them lie beside the picture")
-    return colour, mask
+    return mask
 
 
 def _is_point(point: Any) -> bool:

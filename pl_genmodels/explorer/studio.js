@@ -1,8 +1,12 @@
-// The two pictures, the brush and the strip. `element`, `trigger`, `props` and `watch` are Gradio's.
+// The two pictures, the brushes and the strip. `element`, `trigger`, `props` and `watch` are Gradio's.
 const find = (name) => element.querySelector(name);
 const before = find(".before canvas"), now = find(".now canvas"), strip = find(".strip");
+const SKETCH = "#00b4ff"; // of what is sketched, which has no colour of its own
+const sizes = { colour: 4, sketch: 4, warp: 12 }; // each brush's own, in hundredths of the longer side
+let brush = "colour";
 let side = [1, 1]; // width and height in the picture's pixels
 let points = null; // of the stroke under way
+let held = null; // the picture under a patch that is being dragged
 let latest = 0; // a picture that loads late must not replace a newer one
 
 const loaded = (address) => new Promise((done) => {
@@ -32,6 +36,8 @@ async function show() {
     pen.fillStyle = colour;
     pen.fillRect((x + 0.35) * scale, (y + 0.35) * scale, 0.3 * scale, 0.3 * scale);
   }
+  pen.fillStyle = SKETCH;
+  for (const [x, y] of state.sketched) pen.fillRect((x + 0.2) * scale, (y + 0.4) * scale, 0.6 * scale, 0.2 * scale);
   strip.replaceChildren(...state.strip.map((address, number) => {
     const image = new Image();
     image.src = address;
@@ -44,8 +50,13 @@ async function show() {
     link.href = address || "";
     link.hidden = !address;
   }
+  const edited = state.files["edited.png"];
+  find(".edited").hidden = !edited;
+  if (edited) find(".edited img").src = edited;
   element.dataset.shown = state.turn;
 }
+
+const radius = () => find(".radius").value / 100 * Math.max(...side);
 
 function add(event) {
   const box = now.getBoundingClientRect();
@@ -53,27 +64,51 @@ function add(event) {
   const last = points[points.length - 1];
   if (last && Math.hypot(x - last[0], y - last[1]) < 0.25) return;
   points.push([x, y]);
+  brush === "warp" ? drag() : line(last || [x, y], [x, y]);
+}
+
+function line(from, to) {
   const pen = now.getContext("2d"), scale = now.width / side[0];
-  pen.strokeStyle = pen.fillStyle = find(".colour").value;
+  pen.strokeStyle = brush === "sketch" ? SKETCH : find(".colour").value;
   pen.lineWidth = 2 * radius() * scale;
   pen.lineCap = "round";
   pen.beginPath();
-  pen.moveTo(...(last || [x, y]).map((one) => one * scale));
-  pen.lineTo(x * scale, y * scale);
+  pen.moveTo(...from.map((one) => one * scale));
+  pen.lineTo(...to.map((one) => one * scale));
   pen.stroke();
 }
 
-const radius = () => find(".radius").value / 100 * Math.max(...side);
+function drag() {
+  const pen = now.getContext("2d"), scale = now.width / side[0];
+  const [start, end] = [points[0], points[points.length - 1]];
+  const place = start.map((one) => (one - radius()) * scale), length = 2 * radius() * scale;
+  const [x, y] = start.map((one, axis) => place[axis] + Math.round(end[axis] - one) * scale);
+  pen.drawImage(held, 0, 0);
+  pen.drawImage(held, ...place, length, length, x, y, length, length);
+  pen.strokeStyle = SKETCH;
+  pen.lineWidth = 2;
+  pen.strokeRect(...place, length, length);
+  pen.strokeRect(x, y, length, length);
+}
 
+for (const choice of element.querySelectorAll(".brushes input")) {
+  choice.onchange = () => {
+    sizes[brush] = find(".radius").value;
+    brush = choice.value;
+    find(".radius").value = sizes[brush];
+  };
+}
 now.onpointerdown = (event) => {
   event.preventDefault();
   now.setPointerCapture(event.pointerId);
   points = [];
+  held = Object.assign(document.createElement("canvas"), { width: now.width, height: now.height });
+  held.getContext("2d").drawImage(now, 0, 0);
   add(event);
 };
 now.onpointermove = (event) => points && event.getCoalescedEvents().concat(event).forEach(add);
 now.onpointerup = now.onpointercancel = () => {
-  if (points) trigger("paint", { colour: find(".colour").value, radius: radius(), points });
+  if (points) trigger("paint", { brush, colour: find(".colour").value, radius: radius(), points });
   points = null;
 };
 watch("value", show);

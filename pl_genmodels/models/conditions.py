@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pl_genmodels.layers.conditioning import Condition, Labels
+from pl_genmodels.layers.conditioning import Codes, Condition, Labels
 from pl_genmodels.models.latents import draw_of_seed
 from pl_genmodels.types import Batch
 
@@ -93,6 +93,18 @@ def check_first(condition: Condition, batch: Batch, count: int) -> None:
     condition.checked(batch[condition.entry], count)
 
 
+def read_off(model: Any, image: Tensor) -> Tensor | None:
+    """Values of a model's condition that it reads off images, (B, *image_shape) to (B, ...); None if it reads none."""
+    condition: Condition | None = getattr(model, "condition", None)
+    for name in ("read", "likely_labels"):
+        if condition is not None and hasattr(model, name):
+            return getattr(model, name)(image)
+    if not isinstance(condition, Codes) or not hasattr(model, "represent"):
+        return None
+    *choices, numbers = model.represent(image).float().split([*condition.categories, condition.num_continuous], 1)
+    return torch.cat([*(one.argmax(1, keepdim=True).float() for one in choices), numbers], 1)
+
+
 # ---- rows of a grid
 
 
@@ -113,7 +125,7 @@ def rows_of(condition: Condition, text: str) -> Tensor:
     Raises:
         ValueError: If the text is none of these, or there are no such values.
     """
-    entries = [_numbers(condition.entry, entry.strip()) for entry in text.split(",")]
+    entries = [numbers_of(condition.entry, entry.strip()) for entry in text.split(",")]
     if isinstance(condition, Labels):
         values = torch.tensor([number for entry in entries for number in entry])
         values = values.long() if bool((values == values.floor()).all()) else values
@@ -122,7 +134,12 @@ def rows_of(condition: Condition, text: str) -> Tensor:
     return condition.checked(values, len(values))
 
 
-def _numbers(name: str, entry: str) -> list[float]:
+def numbers_of(name: str, entry: str) -> list[float]:
+    """Numbers that an entry of `rows_of` stands for.
+
+    Raises:
+        ValueError: If it is none.
+    """
     if entry == "_":
         return [float("nan")]
     start, dots, rest = entry.partition("..")

@@ -49,7 +49,8 @@ def test_editing_commands(last, tmp_path, capsys):
     assert Image.open(tmp_path / "f.png").size[0] > 8 * 64
     out, path = str(tmp_path / "edited.png"), str(tmp_path / "path.png")
     for arguments in (["--colour", f"{made}/000001.png", "--path", path], ["--sketch", f"{made}/000002.png"],
-                      ["--region", "2,2,8,8", "--shift", "3,-1"]):  # fmt: skip
+                      ["--region", "2,2,8,8", "--shift", "3,-1"],
+                      ["--colour", f"{made}/000001.png", "--transfer", "error"]):  # fmt: skip
         main(["edit", "--ckpt_path", last, "--input", other, "--out", out, "--num_steps", "2", *arguments])
         edited, whole = np.asarray(Image.open(out)), np.asarray(Image.open(other).convert("L"))
         assert edited.shape == (30, 20)
@@ -79,6 +80,7 @@ def test_editing_commands(last, tmp_path, capsys):
         (["inpaint", "--input", other, "--window", "4"], "window: got 4, allowed are odd numbers from 3 on"),
         (["anogan", "--input", other, "--discrimination_weight", "2"], "allowed are values in [0, 1]"),
         (["edit", "--input", other], "colour: got nothing to edit by, allowed are colour, sketch, both, or region"),
+        (["edit", "--input", other, "--transfer", "copy"], "transfer: got 'copy', allowed are motion, error"),
         (["edit", "--input", other, "--region", "1,2"], "region: got '1,2', allowed are 4 whole numbers"),
         (["interpolate", "--label", "1"], "has no labels; leave it out"),
     ):

@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 
+from pl_genmodels.editing.edges import gradient_histograms, pool_cells
 from pl_genmodels.explorer import Explorer, Session
 from tests.conftest import ROOT
-from tests.explorer.models import conditional
+from tests.explorer.models import conditional, taught
 from tests.small import loader
 
 WAIT = 30  # seconds: as long as the machine may be busy with other tests
@@ -73,9 +75,9 @@ def tools():
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """An InfoGAN: latents with directions, categories and a continuous code."""
+    """An InfoGAN: latents, two of which move a bright spot, categories and a continuous code."""
     path = str(tmp_path_factory.mktemp("run") / "last.ckpt")
-    model = conditional("code", (1, 16, 16))
+    model = taught(16)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     trainer = Trainer(max_steps=1, limit_val_batches=0, enable_checkpointing=False, **quiet)
     trainer.fit(model, loader(2, (1, 16, 16)))
@@ -124,11 +126,16 @@ def browser(tools, server, tmp_path_factory):
     driver = Chrome(options=options, service=Service(tools[1]))
     driver.downloads = downloads
     try:
-        driver.get(server[0])
-        until(driver, lambda: find(driver, "#studio [data-shown]") and int(turn(driver)) > 0)
+        visit(driver, server[0])
         yield driver
     finally:
         driver.quit()
+
+
+def visit(driver, address):
+    """Come as a new visitor, to sample 0."""
+    driver.get(address)
+    until(driver, lambda: find(driver, "#studio [data-shown]") and int(turn(driver)) > 0)
 
 
 def until(driver, condition):
@@ -266,6 +273,8 @@ def test_buttons(browser):
     assert (pixels(browser) != last).any()
     click(browser, "#undo")
     assert (pixels(browser) == last).all()
+    assert "There is no upload to edit" in click(browser, "#carry-over")
+    assert find(browser, "#message .error")
 
 
 def test_an_upload_is_projected(browser, tmp_path):
@@ -312,6 +321,111 @@ def test_paint_moves_the_latent(browser):
     held = canvas(browser, "now")
     click(browser, "#forget")
     assert canvas(browser, "now") != held, "the dots are gone"
+
+
+def choose(driver, brush):
+    one(driver, f"#studio .brushes input[value={brush}]").click()
+
+
+def drag(driver, start, end):
+    """Press at a place of the picture, in its pixels, and let go at another; returns what the page says."""
+    from selenium.webdriver import ActionChains
+
+    board = one(driver, "#studio .now canvas")
+    scale = board.size["width"] / 16
+    first, last = ([round((place - 8) * scale) for place in ends] for ends in (start, end))
+    press = ActionChains(driver, duration=0).move_to_element_with_offset(board, *first).click_and_hold()
+    return after(driver, press.move_by_offset(last[0] - first[0], last[1] - first[1]).release().perform)
+
+
+def test_a_sketch_draws_an_edge(browser, server):
+    visit(browser, server[0])
+    choose(browser, "sketch")
+    start, earlier, shown = latents(browser)["latents"], pixels(browser), canvas(browser, "now")
+    stroke = torch.zeros(1, 1, 16, 16)
+    stroke[..., 6, 4:13] = 1
+    wanted, cells = gradient_histograms(2 * stroke - 1, 2), pool_cells(stroke, 2)
+
+    def error(seen):
+        found = gradient_histograms(torch.tensor(seen / 127.5 - 1).float()[None, None], 2)
+        return float((cells * (found - wanted).square()).sum())
+
+    assert "9 pixels are sketched" in drag(browser, (4.5, 6.5), (12.5, 6.5))
+    assert np.abs(latents(browser)["latents"] - start).max() > 0.05
+    assert error(pixels(browser)) < 0.95 * error(earlier)
+    held = canvas(browser, "now")
+    assert held != shown
+    click(browser, "#forget")
+    assert canvas(browser, "now") != held, "the marks are gone"
+    choose(browser, "colour")
+
+
+def test_a_dragged_patch_moves_what_is_in_it(browser, server):
+    visit(browser, server[0])
+    choose(browser, "warp")
+
+    def centre():
+        light = np.square(pixels(browser) / 255)
+        places = np.arange(16) + 0.5
+        return np.array([(light.sum(0) * places).sum(), (light.sum(1) * places).sum()]) / light.sum()
+
+    def spot():
+        seen = np.lib.stride_tricks.sliding_window_view(pixels(browser), (3, 3)).mean((2, 3))
+        row, column = np.unravel_index(seen.argmax(), seen.shape)
+        return column + 1.5, row + 1.5
+
+    (x, y), earlier = spot(), centre()
+    way = -4 if x > 8 else 4
+    note = drag(browser, (x, y), (x + way, y))
+    assert f"dragged 4 {'left' if way < 0 else 'right'} and 0 down" in note
+    moved = centre() - earlier
+    assert moved[0] * np.sign(way) > 0.5, "mass has gone the way of the patch"
+    assert abs(moved[1]) < abs(moved[0])
+    assert abs(spot()[0] - (x + way)) <= 2, "and what was in the patch is there"
+    drawn, last = canvas(browser, "now"), pixels(browser)
+    assert "the patch has not left its place" in drag(browser, (8.5, 8.5), (8.6, 8.5))
+    assert find(browser, "#message .error")
+    assert (pixels(browser) == last).all()
+    assert canvas(browser, "now") == drawn
+    click(browser, "#forget")
+    choose(browser, "colour")
+
+
+def test_every_brush_has_a_size_of_its_own(browser):
+    size = one(browser, "#studio .radius")
+    assert size.get_attribute("value") == "4"
+    choose(browser, "warp")
+    assert size.get_attribute("value") == "12"
+    browser.execute_script("arguments[0].value = 20", size)
+    choose(browser, "sketch")
+    choose(browser, "warp")
+    assert size.get_attribute("value") == "20"
+    browser.execute_script("arguments[0].value = 12", size)
+    choose(browser, "colour")
+
+
+def test_an_edit_reaches_the_upload_in_its_own_resolution(browser, server, tmp_path):
+    visit(browser, server[0])
+    smooth = np.array(Image.fromarray(pixels(browser).astype(np.uint8)).resize((96, 96), Image.Resampling.BICUBIC))
+    whole = np.full((120, 96), 90, np.uint8)
+    whole[12:108] = smooth
+    whole[::2, ::2] = whole[::2, ::2] // 2 + 60  # what the model cannot make
+    Image.fromarray(whole).save(tmp_path / "photo.png")
+    click(browser, "#random")
+    after(browser, lambda: upload(browser, tmp_path / "photo.png"))
+    assert not one(browser, "#studio .edited").is_displayed()
+    assert "painted" in drag(browser, (3, 4), (12, 4))
+    assert "the upload, 120x96 pixels (height x width)" in click(browser, "#carry-over")
+    assert one(browser, "#studio .edited").is_displayed()
+    edited = pixels(browser, "edited.png")
+    assert edited.shape == (120, 96)
+    assert (edited[:12] == whole[:12]).all()
+    assert (edited[108:] == whole[108:]).all()
+    assert edited[32:40, 20:72].mean() > whole[32:40, 20:72].mean(), "towards the brush's white"
+    texture = np.abs(np.diff(edited[14:106].astype(int), axis=1)).mean()
+    assert texture > 0.7 * np.abs(np.diff(whole[14:106].astype(int), axis=1)).mean(), "the texture is kept"
+    click(browser, "#random")
+    assert not one(browser, "#studio .edited").is_displayed()
 
 
 def test_downloads(browser):

@@ -2,20 +2,26 @@
 
 import base64
 import io
+import time
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from pl_genmodels.editing import LatentSpace, principal_directions
+from pl_genmodels.data.pictures import to_float
+from pl_genmodels.editing import LatentSpace, grey_of, morph, principal_directions, transfer
+from pl_genmodels.editing.edges import gradient_histograms, pool_cells
 from pl_genmodels.explorer import Explorer, Session
 from pl_genmodels.explorer.files import png_of, row_of, shown
-from pl_genmodels.explorer.strokes import colour_of, covered, read_stroke
+from pl_genmodels.explorer.strokes import brush_of, colour_of, covered, read_drag, read_stroke
 from pl_genmodels.explorer.uploads import read_upload
+from pl_genmodels.explorer.wishes import Wishes
 from pl_genmodels.models.baselines.pca import PCA
 from pl_genmodels.models.vae.vae import VAE
-from tests.explorer.models import CONDITIONS, SHAPE, conditional, contrasted
+from pl_genmodels.networks import DCGANDiscriminator, DCGANGenerator
+from tests.explorer.models import CONDITIONS, SHAPE, conditional, contrasted, spots
 from tests.small import gan
 from tests.test_cli import fails
 
@@ -151,8 +157,9 @@ def test_an_upload_is_projected(session, tmp_path):
 
 def test_an_upload_to_a_model_of_wide_pictures_is_cut_to_their_ratio(tmp_path):
     Image.linear_gradient("L").save(tmp_path / "large.png")  # 256x256, from black on top to white below
-    image, note = read_upload(tmp_path / "large.png", (3, 4, 8))
+    image, whole, note = read_upload(tmp_path / "large.png", (3, 4, 8))
     assert image.shape == (1, 3, 4, 8)
+    assert whole.shape == (3, 256, 256)
     assert "resized to 4x8" in note
     assert image[0, 0, 0, 0] == pytest.approx(-0.35, abs=0.1), "its middle half"
     session = Session(Explorer(contrasted(gan((3, 4, 8)))))
@@ -180,15 +187,166 @@ def test_paint_moves_the_latent_towards_the_colour(session):
         return (place.image[:, mask] - colour).square().mean()
 
     assert error(session.now) < error(earlier)
-    assert torch.equal(session.mask, mask)
+    assert torch.equal(session.wishes.colour_mask, mask)
     session.paint({"colour": "#808080", "radius": 0.5, "points": [[0.5, 7.5]]})
-    assert session.mask.sum() == mask.sum() + 1, "earlier strokes stay"
+    assert session.wishes.colour_mask.sum() == mask.sum() + 1, "earlier strokes stay"
     assert_consistent(session)
     session.clear()
-    assert not session.mask.any()
+    assert not session.wishes.arguments()
     session.paint(STROKE)
     session.move(0, 0.0)
-    assert not session.mask.any(), "a picture that was led elsewhere is no longer held"
+    assert not session.wishes.arguments(), "a picture that was led elsewhere is no longer held"
+
+
+def blob(side=16):
+    """A model whose picture is a bright spot at a place that its latents say."""
+    model = gan((1, side, side))
+    model.decode = lambda latents: spots(side / 4 * latents[:, :2], side)
+    return model
+
+
+def centre(image):
+    """Of a picture's brightness, x and y in pixels from the upper left corner."""
+    light = (image[0] + 1) / 2
+    places = torch.arange(len(light)) + 0.5
+    return torch.stack([(light.sum(0) * places).sum(), (light.sum(1) * places).sum()]) / light.sum()
+
+
+@pytest.mark.parametrize("way", [(4, 0), (-3, 2), (0, -4)])
+def test_a_dragged_patch_brings_along_what_is_in_it(way):
+    session = Session(Explorer(blob()))
+    session._go(session.explorer.place(torch.tensor([[0.1, -0.05, 0.0]]), None))
+    start = centre(session.now.image)
+    ends = [start.tolist(), (start + torch.tensor(way)).tolist()]
+    note = session.paint({"brush": "warp", "radius": 3.0, "points": ends})
+    assert f"{abs(way[0])} {'left' if way[0] < 0 else 'right'}" in note
+    moved = centre(session.now.image) - start
+    assert (moved - torch.tensor(way)).abs().max() < 1, "nearly as far as it was dragged, and that way"
+    assert_consistent(session)
+
+
+def test_a_sketch_moves_the_latent_towards_its_edges(session):
+    where = read_stroke(STROKE, SHAPE)[1]
+    strokes = where.float()[None, None]
+    wanted, cells = gradient_histograms(2 * strokes - 1, 2), pool_cells(strokes, 2)
+
+    def error(place):
+        return (cells * (gradient_histograms(place.image[None], 2) - wanted).square()).sum()
+
+    earlier = session.now
+    assert f"{int(where.sum())} pixels are sketched" in session.paint({**STROKE, "brush": "sketch"})
+    assert not torch.equal(session.now.latents, earlier.latents)
+    assert error(session.now) < error(earlier)
+    assert shown(session, 1)["sketched"] == where.nonzero().flip(1).tolist()
+    assert shown(session, 1)["painted"] == []
+    assert_consistent(session)
+    session.clear()
+    assert shown(session, 1)["sketched"] == []
+
+
+def test_wishes_are_those_that_were_made():
+    image = torch.rand(1, 8, 8) * 2 - 1
+    line, patch = torch.zeros(8, 8, dtype=torch.bool), torch.zeros(8, 8, dtype=torch.bool)
+    line[1, 1:4], patch[2:4, 2:5] = True, True
+    none = Wishes.none((1, 8, 8))
+    assert none.arguments() == {}
+    white = torch.ones(1)
+    painted = none.painted(-white, patch).painted(white, line)
+    assert painted.arguments().keys() == {"colour", "colour_mask"}
+    assert (painted.colour[0][line] == 1).all()
+    assert (painted.colour[0][patch] == -1).all()
+    sketched = none.sketched(line)
+    assert torch.equal(sketched.arguments()["sketch"][0], line.float())
+    assert torch.equal(sketched.arguments()["sketch_mask"][0], line.float())
+    moved = painted.sketched(line).moved(image, patch, (3, 2))
+    there = torch.zeros(8, 8, dtype=torch.bool)
+    there[5:7, 4:7] = True
+    assert torch.equal(moved.colour[:, 5:7, 4:7], image[:, 2:4, 2:5])
+    assert torch.equal(moved.colour_mask, line | there), "what was painted within the patch is gone from its old place"
+    assert torch.equal(moved.sketch_mask, line | there)
+    assert torch.equal(moved.strokes, line)
+    assert (moved.sketch[line] == 1).all(), "a drawn line stays one"
+    assert torch.equal(moved.sketch[4:8, 3:8], grey_of(torch.where(there, moved.colour, image)[None])[0, 4:8, 3:8]), (
+        "edges are those of the picture with the patch on it"
+    )
+    again = moved.moved(image, there, (0, -2))
+    assert torch.equal(again.colour_mask, line | there.roll(-2, 1)), "a patch that is dragged on does not stay behind"
+
+
+def test_patches_that_are_dragged():
+    drag = {"radius": 1.0, "points": [[3.5, 2.5], [9, 9], [2.5, 5.6]]}
+    region, shift = read_drag(drag, SHAPE)
+    assert region.nonzero().tolist() == [[row, column] for row in (1, 2, 3) for column in (2, 3, 4)]
+    assert shift == (3, -1)
+    assert read_drag({**drag, "radius": 0.1}, SHAPE)[0].nonzero().tolist() == [[2, 3]], "at least one pixel"
+    assert [brush_of({"brush": name}) for name in ("sketch", "warp")] == ["sketch", "warp"]
+    assert brush_of({}) == "colour"
+    session = Session(Explorer(plain()))
+    earlier = session.now
+    for changed, part in (
+        ({"brush": "comb"}, "brush: got 'comb', allowed are colour, sketch, warp"),
+        ({"points": [[3, 3], [3.2, 3.3]]}, "points: the patch has not left its place"),
+        ({"points": [[30, 3], [3, 3]]}, "points: all of them lie beside the picture"),
+        ({"points": [[3, 3], [30, 3]]}, r"shift: got \(0, 27\), allowed are those that leave some"),
+        ({"radius": None}, "radius: got None"),
+    ):
+        with pytest.raises(ValueError, match=part):
+            session.paint({**drag, "brush": "warp", **changed})
+    assert session.now is earlier
+    assert not session.wishes.arguments()
+
+
+@pytest.mark.parametrize("brush", ["colour", "sketch", "warp"])
+def test_every_brush_is_interactive_at_32_pixels(brush):
+    networks = {
+        "generator": partial(DCGANGenerator, latent_dim=64, channels=16),
+        "discriminator": partial(DCGANDiscriminator, channels=16),
+    }
+    session, spent = Session(Explorer(gan((1, 32, 32), **networks).eval())), []
+    for place in (8, 12, 16):
+        start = time.thread_time()
+        session.paint({**STROKE, "brush": brush, "radius": 4, "points": [[place, place], [place + 6, place]]})
+        shown(session, 1)
+        spent.append(time.thread_time() - start)
+    assert min(spent) < 1, "seconds of a core"
+
+
+def test_an_edit_reaches_the_upload_in_its_own_resolution(tmp_path):
+    session = Session(Explorer(contrasted(gan(SHAPE))))
+    with pytest.raises(ValueError, match="There is no upload to edit"):
+        session.carry_over()
+    pixels = torch.randint(256, (40, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    Image.fromarray(pixels.numpy()).save(tmp_path / "tall.png")
+    session.upload(tmp_path / "tall.png")
+    before = session.now
+    assert session.edited is None
+    assert shown(session, 1)["files"]["edited.png"] == ""
+    session.carry_over()
+    whole = to_float(pixels[None])
+    assert torch.allclose(session.edited, whole, atol=2e-3), "no edit, no change"
+    session.paint(STROKE)
+    assert session.edited is None, "what is shown belongs to now"
+    assert "the upload, 40x24 pixels (height x width)" in session.carry_over()
+    path = morph(session.explorer.model, before.latents, session.now.latents)
+    expected = whole.clone()
+    expected[:, 8:32] = transfer(whole[None, :, 8:32], path)[0]
+    assert torch.allclose(session.edited, expected, atol=1e-4), "its middle, which the model has seen"
+    assert not torch.allclose(session.edited, whole, atol=0.1)
+    assert read(shown(session, 1)["files"]["edited.png"]).size == (24, 40)
+    session.keep()
+    session.carry_over()
+    assert torch.allclose(session.edited, expected, atol=1e-4), "still from the upload on"
+    session.undo()
+    assert session.edited is None
+
+
+def test_an_upload_of_too_many_pixels_is_edited_in_small(tmp_path, monkeypatch):
+    monkeypatch.setattr("pl_genmodels.explorer.uploads.MOST_PIXELS", 1_000_000)
+    Image.new("L", (1200, 1000)).save(tmp_path / "huge.png")
+    session = Session(Explorer(contrasted(gan(SHAPE))))
+    assert "Edits of it stay in that size: it has more than 1 million pixels." in session.upload(tmp_path / "huge.png")
+    with pytest.raises(ValueError, match="There is no upload to edit"):
+        session.carry_over()
 
 
 def test_a_path_leads_from_before_to_now(session):
@@ -277,7 +435,7 @@ def test_downloads_hold_what_is_shown():
     saved = np.load(io.BytesIO(base64.b64decode(state["files"]["latents.npz"].partition(",")[2])))
     assert np.array_equal(saved["latents"], session.now.latents.numpy())
     assert saved["code"].tolist() == [1, 0.25]
-    assert len(state["painted"]) == int(session.mask.sum())
+    assert len(state["painted"]) == int(session.wishes.colour_mask.sum())
     assert all(colour == "#ffffff" for _, _, colour in state["painted"])
     session.interpolate(3)
     assert len(shown(session, 4)["strip"]) == 3

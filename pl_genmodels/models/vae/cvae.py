@@ -104,6 +104,11 @@ class CVAE(VariationalModule):
         each = [self.log_likelihood(image, num_importance_samples, one) for one in range(self.num_classes)]
         return torch.stack(each).logsumexp(0) - math.log(self.num_classes)
 
+    def likely_labels(self, image: Tensor, num_importance_samples: int = 50) -> Tensor:
+        """Labels that images are most probable under, (B, *image_shape) to (B,); see `log_likelihood`."""
+        each = [self.log_likelihood(image, num_importance_samples, one) for one in range(self.num_classes)]
+        return torch.stack(each).argmax(0)
+
     def encode(self, image: Tensor, label: Tensor | int | None = None) -> Tensor:
         """The posterior's means, (B, *image_shape) and labels to (B, latent_dim).
 
