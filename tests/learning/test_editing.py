@@ -176,24 +176,24 @@ def test_a_hole_is_filled_better_by_a_search(digit, over_mean, last):
 FILLING = {
     "prior_weight": 0.02,
     "window": 15,
-    "num_starts": 2,
-    "num_steps": 60,
+    "num_starts": 4,
+    "num_steps": 120,
     "learning_rate": 0.2,
     "labels": range(10),
 }
-HALF = (0.909, 0.0101, 0.119)  # measured last, in the order of the checks
+HALF = (0.9167, 0.0177, 0.0513)  # measured last, in the order of the checks
 
 
 @cache
 def cvae():
-    """What knows how probable its latents are."""
+    """What knows how probable its latents are; broad noise of pixels keeps it from learning single digits by heart."""
     seed_everything(0, verbose=False)
     networks = {
         "encoder": partial(MLPEncoder, hidden_dim=512, num_layers=2),
         "decoder": partial(MLPDecoder, hidden_dim=512, num_layers=2),
     }
-    model = CVAE((1, 8, 8), latent_dim=16, **networks, likelihood=Gaussian(0.2), optimizer=OnePassAdam)
-    return fit(model, Digits(8, batch_size=128, seed=0), updates=1800).eval()
+    model = CVAE((1, 8, 8), latent_dim=16, **networks, likelihood=Gaussian(0.4), optimizer=OnePassAdam)
+    return fit(model, Digits(8, batch_size=128, seed=0), updates=3600).eval()
 
 
 def agreement(fill):
@@ -216,10 +216,11 @@ def neighbours_fill(images, mask):
 
 
 def test_halves_of_digits_are_filled_better_than_by_neighbours():
-    """A lead of one standard error, on digits on which the settings were chosen.
+    """Measured beside the row: 0.921 with a second seed of the model.
 
-    On three times 300 digits of the training split, held out in turn and looked at once, the same settings reach 0.907
-    and neighbours 0.913: level.
+    Each fifth of the 1,500 training digits, held out in turn: 0.932, 0.917, 0.918, 0.917, 0.919, where neighbours reach
+    0.905, 0.902, 0.905, 0.907, 0.907. Noise of 0.2 in the model, half of its training or 60 steps from two starts each
+    come out lower: together 0.909 here, and level with neighbours on the fifths.
     """
     ours = agreement(lambda images, mask: inpaint(cvae(), images, mask, **FILLING).images)
     blind = {**FILLING, "prior_weight": 0.0, "window": 7}
