@@ -66,6 +66,14 @@ def table() -> str:
     return "\n".join(rows)
 
 
+def stub() -> str:
+    """What `pl_genmodels/__init__.pyi` says, so that editors and type checkers know the models by name."""
+    names = {"pl_genmodels.catalogue": "systems", "pl_genmodels.checkpoints": "load"}
+    names |= {system.model.__module__: system.model.__name__ for system in systems()}
+    lines = [f"from {module} import {name} as {name}" for module, name in sorted(names.items())]
+    return "\n".join([*lines, "", "__version__: str", ""])
+
+
 def listing() -> str:
     """The catalogue for a terminal."""
     rows = [("system", "class", "year", "paper", "new in it", "config")]

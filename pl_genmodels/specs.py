@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar
+
+SIZE = re.compile(r"^num_|_dim$|channels$")
+"""Names of arguments that count something."""
 
 
 class Recorded:
@@ -29,7 +33,9 @@ class Recorded:
         if cls.__init__ is object.__init__ and (args or kwargs):  # object itself no longer checks
             raise TypeError(f"{cls.__name__}() takes no arguments, got {args or kwargs}")
         self = super().__new__(cls)
-        object.__setattr__(self, "init_args", bound_arguments(cls, args, kwargs))
+        arguments = bound_arguments(cls, args, kwargs)
+        _require_sizes(cls, arguments)
+        object.__setattr__(self, "init_args", arguments)
         return self
 
 
@@ -47,6 +53,20 @@ def bound_arguments(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         else:
             named[name] = value
     return named
+
+
+def _require_sizes(cls: type, arguments: Mapping[str, Any]) -> None:
+    """Refuse negative counts, and sizes of nothing, before a network fails on them.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name, value in arguments.items():
+        if type(value) is not int or value > 0 or not SIZE.search(name):
+            continue
+        least = 1 if default_arguments(cls).get(name) and not name.startswith("num_") else 0
+        if value < least:
+            raise ValueError(f"{name}: got {value}, allowed is {least} or more")
 
 
 def default_arguments(cls: type) -> dict[str, Any]:

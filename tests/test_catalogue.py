@@ -4,11 +4,13 @@ import re
 
 import pytest
 
-from pl_genmodels.catalogue import listing, systems, table
+import pl_genmodels
+from pl_genmodels.catalogue import listing, stub, systems, table
 from pl_genmodels.models.base import GenerativeModule
 from tests.conftest import ROOT
 
 README = ROOT / "README.md"
+STUB = ROOT / "pl_genmodels" / "__init__.pyi"
 MARKS = re.compile(r"(<!-- catalogue -->\n)(.*?)(<!-- /catalogue -->)", re.DOTALL)
 
 
@@ -47,6 +49,13 @@ def test_readme_table_is_current():
     assert MARKS.search(README.read_text()).group(2).strip() == table().strip(), "run python -m tests.test_catalogue"
 
 
+def test_editors_know_every_model():
+    assert STUB.read_text() == stub(), "run python -m tests.test_catalogue"
+    for system in systems():
+        assert getattr(pl_genmodels, system.model.__name__) is system.model
+        assert system.model.__name__ in dir(pl_genmodels)
+
+
 def test_listing_has_every_system_and_config():
     lines = listing().splitlines()
     assert len(lines) == len(systems()) + 1
@@ -58,3 +67,4 @@ def test_listing_has_every_system_and_config():
 
 if __name__ == "__main__":
     README.write_text(MARKS.sub(lambda found: f"{found[1]}{table()}\n{found[3]}", README.read_text()))
+    STUB.write_text(stub())

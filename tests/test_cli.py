@@ -215,6 +215,33 @@ def test_help_of_a_model(capsys):
         (["--ckpt_path", "nowhere.ckpt"], ["ckpt_path", "nowhere.ckpt"]),
         (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
         (["--trainer.default_root_dir", "/proc/nowhere", "--trainer.logger", "false"], ["/proc/nowhere"]),
+        (["--data", "ImageFolder"], ["ImageFolder", "--data.root"]),
+        (["configs/gan.yaml"], ["'configs/gan.yaml'", "did you mean --config configs/gan.yaml"]),
+        (["--modle.critic_steps", "2"], ["modle.critic_steps", "did you mean 'model.critic_steps'"]),
+        (["--model", "pl_genmodels.models.gan.gan.GANN"], ["there is no class 'pl_genmodels.models.gan.gan.GANN'"]),
+        (["--model", "Digits"], ["Digits is not a GenerativeModule"]),
+        (["--model.optimizer_generator", "Adamm"], ["there is no class 'Adamm'", "GANAdam", "did you mean 'Adam'"]),
+        (["--model.optimizer_generator.init_args.betaz", "[0.5,0.9]"], ["GANAdam has no option 'betaz'", "'betas'"]),
+        (
+            ["--model.optimizer_generator.init_args.lr", "fast"],
+            ["optimizer_generator.lr: got 'fast', allowed is float"],
+        ),
+        (["--model.optimizer_generator.init_args.lr=-1"], ["optimizer_generator: Invalid learning rate: -1.0"]),
+        (["--model.generator.init_args.chanels", "2"], ["DCGANGenerator has no option 'chanels'", "'channels'"]),
+        (["--model.generator.init_args.channels=-2"], ["channels: got -2, allowed is 1 or more"]),
+        (["--model.penalties", "R1"], ["model.penalties: got 'R1', allowed is a list"]),
+        (["--trainer.callbacks", "SampleGridd"], ["'SampleGridd'", "did you mean 'SampleGrid'"]),
+        (["--trainer.logger", "WandLogger"], ["'WandLogger'", "did you mean 'WandbLogger'"]),
+        (["--trainer.max_epochs", "ten"], ["trainer.max_epochs: got 'ten', allowed is int or null"]),
+        (["--trainer.max_epochs"], ["trainer.max_epochs: the value is missing"]),
+        (["--trainer.precision", "12"], ["trainer.precision: got '12'", "'bf16-mixed'"]),
+        (["--trainer.strategy", "ddpp"], ["trainer: ", "ddpp"]),
+        (["--trainer.devices", "two", "--trainer.accelerator", "cpu"], ["trainer: ", "devices"]),
+        (["--trainer.accelerator", "tpu"], ["trainer: ", "torch_xla"]),
+        (["--trainer.accumulate_grad_batches", "0"], ["accumulate_grad_batches: got 0, allowed is 1 or more"]),
+        (["--seed_everything=-5"], ["seed_everything: -5", "0 to"]),
+        (["--ckpt_path", "best"], ["ckpt_path", "best"]),
+        (["--config"], ["config: the name of a file is missing"]),
     ],
     ids=lambda value: "=".join(value[:2]) if isinstance(value, list) and value[0].startswith("--") else "",
 )
@@ -247,6 +274,89 @@ def test_tricks_that_contradict_each_other_are_one_sentence(stem, arguments, sen
     assert sentence in fails(capsys, "fit", "--config", str(ROOT / "configs" / f"{stem}.yaml"), *arguments)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("model: [a\n b: c", "line 2 is no YAML: expected ',' or ']'"),
+        ("model:\n\tclass_path: GAN\n", "line 2 is no YAML: found a tab, allowed are spaces"),
+        ("- a\n- b\n", "holds a list, allowed are keys: model, data"),
+        ("", "holds nothing, allowed are keys"),
+    ],
+)
+def test_a_broken_config_is_named_with_its_line(text, sentence, capsys, tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    said = fails(capsys, "fit", "--config", str(path))
+    assert said.startswith(f"error: config: {path}")
+    assert sentence in said
+    assert "did you mean" in fails(capsys, "fit", "--config", str(tmp_path / "brokn.yaml"))
+    assert "is a folder" in fails(capsys, "fit", "--config", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "there is no command; one comes first, as in fit --config configs/dcgan.yaml"),
+        (["fit"], "fit: there is no model; give --config FILE"),
+        (["fit", "--model", "DCGAN"], "fit: there are no data; give --config FILE"),
+        (["--config", CONFIG], "there is no command; one comes first"),
+        (["sample"], "the command needs --ckpt_path"),
+        (["sample", "a.ckpt"], "did you mean --ckpt_path a.ckpt?"),
+        (["translate"], "the command needs --input and --out"),
+        (["validate"], "validate: there is no model or no data; give --ckpt_path FILE"),
+    ],
+)
+def test_what_is_missing_is_named(arguments, sentence, capsys):
+    assert sentence in fails(capsys, *arguments)
+
+
+@pytest.mark.parametrize("argument", ["--help", "-h", "help"])
+def test_help_lists_every_command(argument, capsys):
+    main([argument])
+    printed = capsys.readouterr().out
+    for name in (*pl_genmodels.cli.VERBS, "fit", "validate", "test", "predict"):
+        assert f"  {name} " in printed
+    main(["--version"])
+    assert capsys.readouterr().out == f"pl_genmodels {pl_genmodels.__version__}\n"
+
+
+def test_weights_that_do_not_fit_are_one_sentence(last, capsys):
+    resume = ["fit", "--config", CONFIG, "--ckpt_path", last, *SHORT]
+    said = fails(capsys, *resume, "--model.generator.init_args.channels", "8")
+    assert "in the checkpoint and" in said
+    assert "allowed are the networks and the image size that it was trained with" in said
+    descent = ["--model.optimizer_generator", "torch.optim.SGD", "--model.optimizer_generator.init_args.lr", "0.1"]
+    assert "another optimizer than SGD" in fails(capsys, *resume, *descent, "--trainer.max_epochs", "3")
+
+
+def test_other_data_are_gone_on_with_aloud(last):
+    options = ["--trainer.limit_val_batches", "0", "--trainer.max_epochs", "3", "--trainer.logger", "false"]
+    with pytest.warns(UserWarning, match="trained on Digits; this run goes on with Faces"):
+        main(["fit", "--config", CONFIG, "--ckpt_path", last, *SHORT, "--data", "Faces", *options])
+
+
+def test_more_classes_than_the_model_knows_are_told_before_training(capsys, tmp_path):
+    for index in range(3):
+        (tmp_path / f"{index}").mkdir()
+        for number in range(4):
+            Image.new("L", (16, 16), 80 * index).save(tmp_path / f"{index}" / f"{number}.png")
+    folder = ["--data", "ImageFolder", "--data.root", str(tmp_path), "--data.size", "16", "--data.channels", "1"]
+    options = [*folder, "--data.batch_size", "2", "--trainer.logger", "false", "--trainer.max_epochs", "1"]
+    config = str(ROOT / "configs" / "cgan.yaml")
+    said = fails(capsys, "fit", "--config", config, *options, "--model.condition.init_args.num_classes", "2")
+    assert "label: got" in said or "num_classes: got 2, but ImageFolder has 3 classes; allowed is 3 or more" in said
+
+
+def test_a_broken_picture_that_a_worker_finds_is_named(capsys, tmp_path):
+    for number in range(9):
+        Image.new("L", (32, 32), 20 * number).save(tmp_path / f"{number}.png")
+    (tmp_path / "0.png").write_text("no picture")
+    folder = ["--data", "ImageFolder", "--data.root", str(tmp_path), "--data.size", "32", "--data.channels", "1"]
+    lazy = ["--data.in_memory", "false", "--data.num_workers", "1", "--data.batch_size", "8"]
+    said = fails(capsys, "fit", "--config", CONFIG, *folder, *lazy, "--trainer.logger", "false")
+    assert said.startswith(f"error: {tmp_path}/0.png: cannot be read as a picture")
+
+
 def test_a_users_subclass_hides_no_class_from_the_choices(capsys, place):
     from pl_genmodels.models.gan.lsgan import LSGAN
 
@@ -268,6 +378,11 @@ def test_mistakes_outside_fit_are_one_sentence(capsys, last, tmp_path):
     assert "Digitss" in fails(capsys, "evaluate", "--ckpt_path", last, "--data", "Digitss")
     assert "grid.bmp" in fails(capsys, "sample", "--ckpt_path", last, "--out", "grid.bmp")
     assert "num_samples" in fails(capsys, "sample", "--ckpt_path", last, "--num_samples", "0")
+    assert "columns: got 0" in fails(capsys, "sample", "--ckpt_path", last, "--columns", "0")
+    assert "seed: got -1, allowed is 0 or more" in fails(capsys, "sample", "--ckpt_path", last, "--seed=-1")
+    assert "out: got ''" in fails(capsys, "sample", "--ckpt_path", last, "--out", "")
+    many = ["neighbours", "--ckpt_path", last, "--num_neighbours", "9999"]
+    assert "num_neighbours: got 9999, allowed is 1 to 1500" in fails(capsys, *many)
     other = str(ROOT / "configs" / "gan.yaml")
     assert "DCGAN" in fails(capsys, "fit", "--config", other, "--ckpt_path", last)
 

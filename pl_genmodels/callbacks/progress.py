@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, TQDMProgressBar
 
-from pl_genmodels.callbacks.output import own_run_folder
+from pl_genmodels.callbacks.output import RunPictures, own_run_folder
 
 
 class GenerativeProgressBar(TQDMProgressBar):
@@ -40,10 +40,9 @@ class RunSummary(Callback):
         folder = own_run_folder(trainer)
         best = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.best_model_path]
         last = [c for c in trainer.checkpoint_callbacks if isinstance(c, Checkpoint) and getattr(c, "path", None)]
+        pictures = [c.key for c in trainer.callbacks if isinstance(c, RunPictures)]  # type: ignore[attr-defined]
         places = {
-            "pictures": folder / "samples",
-            "translations": folder / "translations",
-            "completions": folder / "completions",
+            **{"pictures" if key == "samples" else key: folder / key for key in pictures},
             "best checkpoint": best[0].best_model_path if best else None,
             "last checkpoint": last[0].path if last else None,  # type: ignore[attr-defined]
             "curves": folder / "metrics.csv",

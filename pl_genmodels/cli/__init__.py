@@ -11,8 +11,11 @@ from collections.abc import Sequence
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from pl_genmodels import __version__
+from pl_genmodels.cli.configs import require_configs
 from pl_genmodels.cli.errors import fail, sentence_for
 from pl_genmodels.cli.lightning import GenerativeCLI
+from pl_genmodels.cli.overview import overview
 from pl_genmodels.cli.verbs import VERBS, run_verb
 
 __all__ = ["GenerativeCLI", "main"]
@@ -45,9 +48,14 @@ def main(args: Sequence[str] | None = None) -> None:
     _quieten()
     arguments = list(sys.argv[1:] if args is None else args)
     try:
-        if arguments and arguments[0] in VERBS:
+        if arguments and arguments[0] in ("-h", "--help", "help"):
+            print(overview())
+        elif arguments and arguments[0] == "--version":
+            print(f"pl_genmodels {__version__}")
+        elif arguments and arguments[0] in VERBS:
             run_verb(arguments[0], arguments[1:])
         else:
+            require_configs(arguments)
             GenerativeCLI(args)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

@@ -1,11 +1,26 @@
-"""Objects from the plain form that checkpoints and exported files hold them in."""
+"""Objects from the plain form that checkpoints and exported files hold them in, and where they compute."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
+import torch
 from jsonargparse import ArgumentParser
+
+
+def chosen_device(device: str) -> str:
+    """Where a command computes.
+
+    Raises:
+        ValueError: For a device that is not there.
+    """
+    there = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    if device == "auto":
+        return there[-1]
+    if device.partition(":")[0] not in there:
+        raise ValueError(f"device: got {device!r}, allowed here are auto, {' and '.join(there)}")
+    return device
 
 
 def build(spec: Any, kind: Any) -> Any:

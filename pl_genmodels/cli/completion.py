@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from pl_genmodels.callbacks.completions import completion_picture
+from pl_genmodels.cli.building import chosen_device
 from pl_genmodels.cli.evaluation import parent_made
 from pl_genmodels.cli.translation import names_below, output_names, picture, to_bytes
 from pl_genmodels.data.pictures import opened, to_float, to_mode, to_tensor
@@ -51,9 +52,7 @@ def complete(
         raise ValueError(
             f"complete: the checkpoint is of a {type(model).__name__}, allowed are models that draw pixel by pixel"
         )
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device)
+    model.to(chosen_device(device))
     channels, height, width = model.network.image_shape
     names = names_below(input)
     root = Path(input) if Path(input).is_dir() else Path(input).parent

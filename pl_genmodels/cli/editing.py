@@ -146,6 +146,9 @@ def neighbours(
     real.prepare_data()
     run = fidelity_from_checkpoint(checkpoint)
     network = extractor or (build(run["extractor"], FeatureExtractor) if run else None)
+    most = len(real.load(split))  # type: ignore[arg-type]
+    if not 1 <= num_neighbours <= most:
+        raise ValueError(f"num_neighbours: got {num_neighbours}, allowed is 1 to {most}, the number of real images")
     samples = model.sample(num_samples, seed=seed)
     rows = [samples[:, None].cpu()]
     spaces: dict[str, Any] = {"pixels": None}

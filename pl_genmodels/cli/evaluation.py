@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pl_genmodels.cli.building import build
-from pl_genmodels.cli.errors import classes_for
+from pl_genmodels.cli.explaining import classes_for
 from pl_genmodels.cli.measures import FIDELITY, MEASURES, chosen_measures, disentanglement, likelihood, probe
 from pl_genmodels.data import AlignedFolder, ImageData, ImageFolder, PairData, UnalignedFolders, rebuild
 from pl_genmodels.data.factors import FactorData

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import warnings
 from contextlib import nullcontext
@@ -109,8 +110,8 @@ def _write_safetensors(network: nn.Module, path: Path) -> None:
 
     from pl_genmodels.specs import to_spec
 
-    shapes = {name: list(getattr(network, name)) for name in getattr(network, "supplied", ())}
-    told = {"network": json.dumps(to_spec(network)), **{name: json.dumps(shape) for name, shape in shapes.items()}}
+    supplied = {name: json.dumps(getattr(network, name)) for name in getattr(network, "supplied", ())}
+    told = {"network": json.dumps(to_spec(network)), **supplied}
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, path, metadata=told)
 
 
@@ -125,6 +126,21 @@ class _Core(nn.Module):
         if isinstance(self.network, ConditionalGenerator):
             return self.network(x[:, : self.network.latent_dim], x[:, self.network.latent_dim :])
         return self.network.convert(x) if hasattr(self.network, "convert") else self.network(x)
+
+
+def _require_one_input(network: Any) -> None:
+    """Refuse what is computed from more than latents, a condition with these, or a picture.
+
+    Raises:
+        ValueError: For such a network.
+    """
+    inputs = [p for p in inspect.signature(network.forward).parameters.values() if p.default is p.empty]
+    single = len(inputs) == 1 or isinstance(network, ConditionalGenerator)
+    if not single or not (hasattr(network, "latent_dim") or hasattr(network, "convert")):
+        raise ValueError(
+            f"format: onnx and torch_export hold what one tensor goes into, which a {type(network).__name__} is not; "
+            "allowed for it is safetensors"
+        )
 
 
 def _example(network: Any) -> tuple[Tensor, dict[int, Any]]:
@@ -142,6 +158,7 @@ def _example(network: Any) -> tuple[Tensor, dict[int, Any]]:
 
 
 def _graph(network: nn.Module) -> Any:
+    _require_one_input(network)
     example, free = _example(network)
     from torch.fx.experimental import _config
 

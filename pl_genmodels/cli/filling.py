@@ -51,7 +51,7 @@ def inpaint(
 
     require_png(out)
     model = load(ckpt_path)
-    space = None if hasattr(model, "fill") else latent_space_of(model, "inpaint", label)
+    space = None if hasattr(model, "make") else latent_space_of(model, "inpaint", label)
     known = read_mask(mask, *model.image_shape[1:])
     image, _ = read_images(input, model.image_shape)
     if space is None:

@@ -11,10 +11,12 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from pl_genmodels.callbacks.output import newest_checkpoint, own_run_folder
 from pl_genmodels.catalogue import systems
-from pl_genmodels.cli.errors import Parser
+from pl_genmodels.cli.errors import Parser, own_error
 from pl_genmodels.cli.verbs import VERBS
 from pl_genmodels.models.base import GenerativeModule
 
@@ -84,10 +86,15 @@ class GenerativeCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Look at the checkpoint before anything is built; let it fill in what was not given, except on fit."""
-        options = self.config.get(self.config.get("subcommand", ""), {})
+        command = self.config.get("subcommand", "")
+        options = self.config.get(command, {})
         path = options.get("ckpt_path")
         if path == "last" and options.get("model") is None:
             raise ValueError("ckpt_path: got 'last', allowed without a config or --model, which say whose, is a file")
+        if command in ("validate", "test", "predict") and not path:
+            if options.get("model") is None or options.get("data") is None:
+                raise ValueError(f"{command}: there is no model or no data; give --ckpt_path FILE, which brings both")
+            rank_zero_warn(f"{command}: there is no --ckpt_path, so the model is as it was before training.")
         if not path or path in ("last", "best", "hpc", "registry"):
             return
         from pl_genmodels.checkpoints import model_class, read_checkpoint
@@ -103,8 +110,17 @@ class GenerativeCLI(LightningCLI):
                     for name in SHAPES:  # come from the data
                         arguments.pop(name, None)
                 given[key] = {"class_path": class_path, "init_args": arguments}
+            elif command == "fit" and key == "data" and class_path:
+                trained, now = (str(name).rpartition(".")[2] for name in (class_path, options.data.class_path))
+                if trained != now:
+                    rank_zero_warn(f"data: the checkpoint was trained on {trained}; this run goes on with {now}.")
         if given:
-            self.config = self.parser.parse_object({self.config.subcommand: given}, self.config)
+            self.config = self.parser.parse_object({command: given}, self.config)
+        if options.get("data") is None and "data" not in given:
+            raise ValueError(
+                "data: the checkpoint names no data set of this package; give --data, such as --data ImageFolder "
+                "--data.root FOLDER"
+            )
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Take `--ckpt_path last` for the newest checkpoint of this system's runs that can be read."""
@@ -153,4 +169,14 @@ class GenerativeCLI(LightningCLI):
         logger = config.get("logger")
         if logger is None or logger is True:
             logger = CSVLogger("runs", name=type(self.model).stem())
-        return super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
+        try:
+            return super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
+        except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
+            if own_error(error) is not None:
+                raise
+            reason = " ".join(str(error).split())
+            if "No supported gpu backend" in reason:
+                reason = (
+                    f"accelerator: got {config.get('accelerator')!r}, allowed here are cpu and auto: there is no GPU"
+                )
+            raise ValueError(f"trainer: {reason}") from error

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pl_genmodels.cli.building import chosen_device
 from pl_genmodels.cli.evaluation import choose_data, parent_made, require_pictures
 from pl_genmodels.cli.measures import codes_of
 from pl_genmodels.cli.translation import names_below
@@ -172,8 +173,7 @@ def _model_and_images(
             )
         images.prepare_data()
     images.batch_size = batch_size
-    use = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
-    return model.to(use), images, split
+    return model.to(chosen_device(device)), images, split
 
 
 def _pictures(input: str, model: Any, checkpoint: dict[str, Any]) -> ImageFolder:
@@ -194,9 +194,8 @@ def require_encoder(model: Any, verb: str) -> None:
     Raises:
         ValueError: For a model without `encode`.
     """
-    if hasattr(model, "encode") or (verb == "encode" and hasattr(model, "represent")):
-        return
-    if verb == "reconstruct" and hasattr(model, "reconstruct") and not hasattr(model, "translate"):
+    needed = {"reconstruct": ("reconstruct",), "encode": ("encode", "represent")}.get(verb, ("encode",))
+    if any(hasattr(model, name) for name in needed) and not (verb == "reconstruct" and hasattr(model, "translate")):
         return
     raise ValueError(
         f"{verb}: the checkpoint is of a {type(model).__name__}, which has no encoder; allowed for it are "
@@ -208,11 +207,15 @@ def verbs_of(model: Any) -> str:
     """Commands that a model has, for those that it has not."""
     able = ["translate"] if hasattr(model, "translate") else ["sample"]
     able += ["complete"] if hasattr(model, "complete") else []
-    able += ["encode", "reconstruct"] if hasattr(model, "encode") else []
+    able += ["encode"] if hasattr(model, "encode") or hasattr(model, "represent") else []
+    able += ["reconstruct"] if hasattr(model, "reconstruct") and not hasattr(model, "translate") else []
     able += ["change"] if can_change(model) else []
     if hasattr(model, "draw_latents") and hasattr(model, "decode"):
         able += ["interpolate", "arithmetic", "project", "inpaint", "anogan", "traverse", "explore"]
     able += ["neighbours"] if hasattr(model, "sample") else []
+    able += ["tags"] if hasattr(model, "tags") else []
+    if len(model.image_shape) != 3:  # points and vectors are no pictures
+        able = [name for name in able if name in ("sample", "encode", "translate", "tags")]
     able += ["evaluate"] + (["export"] if hasattr(model, "sampler") or hasattr(model, "translate") else [])
     return f"{', '.join(able[:-1])} and {able[-1]}"
 

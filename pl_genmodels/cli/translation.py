@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pl_genmodels.cli.building import build
+from pl_genmodels.cli.building import build, chosen_device
 from pl_genmodels.data.folder import find_pictures
 from pl_genmodels.data.pairs import check_direction
 from pl_genmodels.data.pictures import opened, to_float, to_mode, to_tensor
@@ -23,6 +23,7 @@ from pl_genmodels.editing.tiles import by_tiles, check_tiles
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+TINY = 32  # sides below which a network may have more stages than a picture has pixels
 Picture = tuple[str, Tensor]
 """Name below the folder, and uint8 pixels (C, H, W)."""
 
@@ -73,6 +74,8 @@ def translate(
     torch.manual_seed(seed)
     root = Path(input) if Path(input).is_dir() else Path(input).parent
     targets = output_names(names)
+    if not out:
+        raise ValueError("out: got '', allowed is a folder")
     if Path(out).resolve() == root.resolve():
         raise ValueError(f"out: got {out!r}, the folder of the input, allowed is another one")
 
@@ -89,7 +92,15 @@ def translate(
     def whole(batch: list[Picture]) -> Tensor:
         images = to_float(torch.stack([pixels for _, pixels in batch]))
         if not tile or max(images.shape[-2:]) <= tile:
-            return convert(images)
+            try:
+                return convert(images)
+            except (ValueError, RuntimeError) as error:
+                if min(images.shape[-2:]) >= TINY:
+                    raise
+                size = f"{images.shape[2]}x{images.shape[3]}"
+                raise ValueError(
+                    f"input: {batch[0][0]} has {size} pixels (height x width), fewer than the network can halve"
+                ) from error
         return torch.stack([by_tiles(convert, image, tile, overlap, batch_size) for image in images])
 
     with ThreadPoolExecutor(num_threads) as threads:
@@ -133,8 +144,7 @@ def translator(
             in this direction.
     """
     require_one(ckpt_path, weights)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = chosen_device(device)
     if weights is not None:
         if direction != "AtoB":
             raise ValueError(f"direction: got {direction!r}, but --weights hold one generator, allowed is AtoB")
@@ -224,9 +234,11 @@ def require_translation(model: Any, verb: str) -> None:
         ValueError: For a model without `translate`.
     """
     if not hasattr(model, "translate"):
+        from pl_genmodels.cli.representation import verbs_of  # which is built on this module
+
         raise ValueError(
             f"{verb}: the checkpoint is of a {type(model).__name__}, which makes samples out of nothing; allowed for "
-            "it are sample, interpolate, evaluate and export"
+            f"it are {verbs_of(model)}"
         )
 
 

@@ -18,7 +18,7 @@ from pl_genmodels.cli.exploring import explore
 from pl_genmodels.cli.export import export
 from pl_genmodels.cli.filling import anogan, inpaint
 from pl_genmodels.cli.manipulation import blend, edit
-from pl_genmodels.cli.representation import encode, reconstruct, traverse
+from pl_genmodels.cli.representation import encode, reconstruct, traverse, verbs_of
 from pl_genmodels.cli.tags import tags
 from pl_genmodels.cli.translation import translate
 from pl_genmodels.models.base import SamplingModule
@@ -54,11 +54,15 @@ def sample(
     """
     from pl_genmodels.checkpoints import load
 
+    if columns < 1:
+        raise ValueError(f"columns: got {columns}, allowed is 1 or more")
+    if not out:
+        raise ValueError("out: got '', allowed are a .png file, a .npz file or a folder")
     model = load(ckpt_path)
     if not isinstance(model, SamplingModule):
         raise ValueError(
             f"sample: the checkpoint is of a {type(model).__name__}, which needs an input to work on; allowed for it "
-            "are translate, evaluate and export"
+            f"are {verbs_of(model)}"
         )
     asked = {"label": label, "attributes": attributes, "code": code}
     wish = asked_of(model, **{entry: None if text is None else str(text) for entry, text in asked.items()})

@@ -30,6 +30,7 @@ from pl_genmodels.models.engine import (
     average_buffers,
     average_gradients,
     held_still,
+    made_for,
     mean_terms,
     split,
 )
@@ -236,7 +237,10 @@ class AdversarialModule(GenerativeModule):
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """One optimiser a player, in the order of `players`, and the schedules that were given."""
-        optimizers = [self.optimizer_factories[player](self.parameters_of(player)) for player in self.players]
+        optimizers = [
+            made_for(f"optimizer_{player}", self.optimizer_factories[player], self.parameters_of(player))
+            for player in self.players
+        ]
         schedules = [self.scheduler_factories.get(player) for player in self.players]
         return optimizers, [make(of) for make, of in zip(schedules, optimizers, strict=True) if make is not None]
 
@@ -257,12 +261,12 @@ class AdversarialModule(GenerativeModule):
 
     def configure_callbacks(self) -> list[Callback]:
         """Take over the Trainer's accumulation and clipping before it refuses them; the run's end gives them back."""
-        trainer = self.trainer
+        trainer, callbacks = self.trainer, super().configure_callbacks()
         refuse_single_optimizer_strategies(trainer)
         self.gradient_clip, self.num_micro_batches = trainer.gradient_clip_val or None, trainer.accumulate_grad_batches
         keeper = FlagKeeper(trainer.gradient_clip_val, trainer.accumulate_grad_batches)
         trainer.gradient_clip_val, trainer.accumulate_grad_batches = None, 1
-        return [*super().configure_callbacks(), keeper]
+        return [*callbacks, keeper]
 
     @property
     def _averages_gradients(self) -> bool:

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from pl_genmodels.layers import Labels
 from pl_genmodels.losses import Bernoulli, PixelLikelihood
 from pl_genmodels.losses.precision import at_least_single
-from pl_genmodels.models.conditions import required
-from pl_genmodels.models.engine import evaluating, stored_for
+from pl_genmodels.models.conditions import check_first, required
+from pl_genmodels.models.engine import data_of, evaluating, stored_for
 from pl_genmodels.models.known_pixels import require_range
 from pl_genmodels.models.optimizers import OnePassAdam
 from pl_genmodels.models.pixel_sampling import SAMPLE_BATCH, PixelSamplingModule
@@ -98,6 +98,8 @@ class AutoregressiveModule(PixelSamplingModule):
         """Look at the classes of the run's first images too."""
         if self.images_seen == 0:
             self.classes_of(self._label_of(batch), len(batch["image"]))
+            if self.condition is not None:
+                check_first(self.condition, batch, len(batch["image"]), data_of(self))
         super().count_images(batch)
 
     def _log_likelihood(self, image: Tensor, label: Tensor | None) -> Tensor:

@@ -19,7 +19,7 @@ from typing_extensions import Self
 
 from pl_genmodels.models.checkpoint_files import CHECKPOINT_FORMAT, CHECKPOINT_KEY, UnsavedError, WholeFiles, upgrade
 from pl_genmodels.models.compilation import compile_networks
-from pl_genmodels.models.engine import every_rank_local_state, restore_rank_local
+from pl_genmodels.models.engine import every_rank_local_state, require_own_settings, restore_rank_local
 from pl_genmodels.models.finite import FiniteRecord, require_finite
 from pl_genmodels.models.first_batch import check_channels, check_range, shapes_of_first_batch
 from pl_genmodels.models.ranks import EqualEpochs
@@ -115,6 +115,10 @@ class GenerativeModule(Recorded, LightningModule, ABC):
     def configure_callbacks(self) -> list[Callback]:
         """What a run of several ranks needs whatever the user's callbacks are, and one with sharded parameters."""
         require_data_parallel(self.trainer.strategy)
+        if self.trainer.accumulate_grad_batches < 1:
+            raise ValueError(
+                f"accumulate_grad_batches: got {self.trainer.accumulate_grad_batches}, allowed is 1 or more"
+            )
         return [EqualEpochs(), *([ShardedRun()] if self.shards else [])]
 
     @property
@@ -170,6 +174,7 @@ class GenerativeModule(Recorded, LightningModule, ABC):
     def on_train_start(self) -> None:
         """From here on a checkpoint that cannot be written is a warning, since another one follows."""
         self.finite.clear()
+        require_own_settings(self.trainer.optimizers)
         self._be_lenient(True)
         loop = self.trainer.fit_loop
         epochs: Any = loop.epoch_progress.current

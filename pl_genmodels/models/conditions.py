@@ -80,17 +80,26 @@ def required(condition: Condition, batch: Mapping[str, Tensor], model: str) -> T
         ValueError: If it has none.
     """
     if condition.entry not in batch:
-        raise ValueError(f"batch: has keys {sorted(batch)}, but a {model} needs {condition.entry!r} too")
+        hint = "; allowed are data with classes, such as a folder with a sub-folder for each"
+        raise ValueError(
+            f"batch: has keys {sorted(batch)}, but {model} needs {condition.entry!r} too"
+            f"{hint if condition.entry == 'label' else ''}"
+        )
     return batch[condition.entry]
 
 
-def check_first(condition: Condition, batch: Batch, count: int) -> None:
-    """Refuse values that there are not, in a run's first batch.
+def check_first(condition: Condition, batch: Batch, count: int, data: Any = None) -> None:
+    """Refuse values that there are not, in a run's first batch or, where a data module counts classes, in its others.
 
     Raises:
         ValueError: If there are some.
     """
     condition.checked(batch[condition.entry], count)
+    ours, theirs = getattr(condition, "num_classes", None), getattr(data, "num_classes", None)
+    if condition.entry == "label" and ours and theirs and theirs > ours:
+        raise ValueError(
+            f"num_classes: got {ours}, but {type(data).__name__} has {theirs} classes; allowed is {theirs} or more"
+        )
 
 
 def read_off(model: Any, image: Tensor) -> Tensor | None:

@@ -6,7 +6,7 @@ import contextlib
 import contextvars
 import copy
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -59,6 +59,24 @@ def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
         bucket.append(tensor)
     if bucket:
         yield bucket
+
+
+def data_of(module: LightningModule) -> Any:
+    """The data module of the run that a model is in, or None."""
+    trainer = module._trainer
+    return None if trainer is None else getattr(trainer, "datamodule", None)
+
+
+def made_for(argument: str, factory: Callable[[Iterable], Optimizer], parameters: Iterable) -> Optimizer:
+    """An optimiser; what its constructor refuses is told with the argument that named it.
+
+    Raises:
+        ValueError: For numbers that the optimiser does not take.
+    """
+    try:
+        return factory(parameters)
+    except ValueError as error:
+        raise ValueError(f"{argument}: {error}") from error
 
 
 def mean_terms(terms: Terms) -> dict[str, Tensor]:
@@ -128,6 +146,21 @@ def restore_rank_local(module: nn.Module, checkpoint: dict[str, Any], states: li
         checkpoint["state_dict"].update(states[rank])
     else:  # ModelParallelStrategy has put the weights in their place already
         module.load_state_dict(states[rank], strict=False)
+
+
+def require_own_settings(optimizers: Iterable[Optimizer]) -> None:
+    """Refuse optimisers that go on from the state of another class, before they look for numbers that it lacks.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for optimizer in optimizers:
+        missing = optimizer.defaults.keys() - optimizer.param_groups[0].keys()
+        if missing:
+            raise ValueError(
+                f"ckpt_path: the checkpoint was written with another optimizer than {type(optimizer).__name__} (one "
+                f"without {', '.join(sorted(missing))}), allowed is the same one"
+            )
 
 
 class StepCounter:

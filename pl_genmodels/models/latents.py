@@ -55,9 +55,14 @@ def draw_of_seed(
 
     Returns:
         (num_samples, ...).
+
+    Raises:
+        ValueError: For a negative seed.
     """
     if seed is None:
         return draw(num_samples, None, device)
+    if seed < 0:
+        raise ValueError(f"seed: got {seed}, allowed is 0 or more")
     blocks = []
     for block in range(first // BLOCK, -(-(first + num_samples) // BLOCK)):
         state = np.random.SeedSequence((seed, block)).generate_state(1, np.uint64)[0]

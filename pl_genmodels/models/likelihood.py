@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.base import GenerativeModule, SamplingModule
-from pl_genmodels.models.engine import average_buffers, average_gradients
+from pl_genmodels.models.engine import average_buffers, average_gradients, made_for
 from pl_genmodels.models.finite import require_finite
 from pl_genmodels.models.sharding import clip_gradients
 from pl_genmodels.types import Batch, ImageShape, Terms
@@ -116,7 +116,8 @@ class ObjectiveModule(GenerativeModule):
     def configure_optimizers(self) -> Any:
         """The optimiser, and the schedule if there is one."""
         # averaged weights are no one's to train
-        optimizer = self.optimizer_factory([p for p in self.parameters() if p.requires_grad])
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = made_for("optimizer", self.optimizer_factory, trained)
         if self.scheduler_factory is None:
             return optimizer
         scheduler = {"scheduler": self.scheduler_factory(optimizer), "interval": self.scheduler_interval}

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pl_genmodels.models.adversarial import AdversarialModule
+from pl_genmodels.models.engine import data_of
 from pl_genmodels.types import Batch
 
 HIDDEN = -1  # the label of a sample whose class nobody tells
@@ -39,6 +40,13 @@ class NamingModule(AdversarialModule):
         if self.images_seen:
             return
         _, labels = self.labelled(batch)
+        data = data_of(self)
+        theirs = getattr(data, "num_classes", None) or 0
+        if theirs > self.num_classes:
+            raise ValueError(
+                f"num_classes: got {self.num_classes}, but {type(data).__name__} has {theirs} classes; allowed is "
+                f"{theirs} or more"
+            )
         if bool(((labels < HIDDEN) | (labels >= self.num_classes)).any()):
             raise ValueError(
                 f"num_classes: got {self.num_classes}, but there are labels from {int(labels.min())} to "

@@ -10,7 +10,7 @@ from torch import Tensor
 from pl_genmodels.layers.conditioning import Condition
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.conditions import asked_of, check_first, required, values_for
-from pl_genmodels.models.engine import evaluating
+from pl_genmodels.models.engine import data_of, evaluating
 from pl_genmodels.models.latent_generator import DECODE_BATCH, LatentGenerator
 from pl_genmodels.networks import ConditionalGenerator
 from pl_genmodels.types import Batch
@@ -33,7 +33,7 @@ class ToldModule(LatentGenerator):
         named = self.plain_batch(batch)
         required(self.condition, named, type(self).__name__)
         if self.images_seen == 0:
-            check_first(self.condition, named, len(named["image"]))
+            check_first(self.condition, named, len(named["image"]), data_of(self))
         return named
 
     def plain_batch(self, batch: Any) -> Batch:

@@ -99,6 +99,8 @@ class CGANTags(ConditionalGAN):
             )
         if not 1 <= num_nearest <= len(vectors):
             raise ValueError(f"num_nearest: got {num_nearest}, allowed is 1 to {len(vectors)}, the number of words")
+        if num_samples < 1:
+            raise ValueError(f"num_samples: got {num_samples}, allowed is 1 or more")
         words, counts = F.normalize(vectors.to(self.device), dim=1), []
         for part in features.split(max(1, SIMILARITIES // (num_samples * len(words)))):
             made = F.normalize(self.describe(part, num_samples, seed=seed), dim=2)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pl_genmodels.layers import EmbeddingMaps, Labels
 from pl_genmodels.models.conditions import check_first, required, values_for
-from pl_genmodels.models.engine import evaluating
+from pl_genmodels.models.engine import data_of, evaluating
 from pl_genmodels.models.variational import VariationalModule
 from pl_genmodels.types import Batch, ImageShape, Paper
 
@@ -60,7 +60,7 @@ class CVAE(VariationalModule):
         named = super().read_batch(batch)
         required(self.condition, named, "CVAE")
         if self.images_seen == 0:
-            check_first(self.condition, named, len(named["image"]))
+            check_first(self.condition, named, len(named["image"]), data_of(self))
         return named
 
     def encoder_input(self, batch: Batch) -> Tensor:
