@@ -22,11 +22,9 @@ from pl_genmodels.networks import DCGANDiscriminator, DCGANGenerator
 
 def models() -> dict[str, GenerativeModule]:
     """Two families; the image shape is read from the data."""
-    networks = {
-        "generator": partial(DCGANGenerator, channels=16),
-        "discriminator": partial(DCGANDiscriminator, channels=16),
-    }
-    return {"dcgan": DCGAN(**networks), "conv_vae": ConvVAE(latent_dim=16)}
+    generator = partial(DCGANGenerator, channels=16)
+    discriminator = partial(DCGANDiscriminator, channels=16)
+    return {"dcgan": DCGAN(generator=generator, discriminator=discriminator), "conv_vae": ConvVAE(latent_dim=16)}
 
 
 if __name__ == "__main__":

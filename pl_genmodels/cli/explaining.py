@@ -226,7 +226,8 @@ def _kind_asked_for(message: str, key: str) -> type | None:
 
 def _concrete(kind: type) -> list[str]:
     """Short names of the classes of a kind, without those of the user."""
-    found, queue = set(), kind.__subclasses__() or [kind]
+    found: set[str] = set()
+    queue: list[type] = kind.__subclasses__() or [kind]
     foreign = not kind.__module__.startswith("pl_genmodels.")
     while queue:
         kind = queue.pop()
