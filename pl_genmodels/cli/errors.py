@@ -63,6 +63,7 @@ def own_error(error: BaseException) -> BaseException | None:
 LIGHTNING = (
     "lightning/pytorch/callbacks/",
     "lightning/fabric/utilities/seed.py",
+    "accelerator_connector.py",
     "configuration_validator.py",
     "checkpoint_connector.py",
 )

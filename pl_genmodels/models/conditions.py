@@ -82,7 +82,7 @@ def required(condition: Condition, batch: Mapping[str, Tensor], model: str) -> T
     if condition.entry not in batch:
         hint = "; allowed are data with classes, such as a folder with a sub-folder for each"
         raise ValueError(
-            f"batch: has keys {sorted(batch)}, but {model} needs {condition.entry!r} too"
+            f"batch: has keys {sorted(batch)}, but a {model} needs {condition.entry!r} too"
             f"{hint if condition.entry == 'label' else ''}"
         )
     return batch[condition.entry]

@@ -134,7 +134,7 @@ class DRGAN(RotatingModule):
         named = super().read_batch(batch)
         for name, count in (("label", self.num_identities), ("pose", self.num_poses)):
             if name not in named:
-                raise ValueError(f"batch: has keys {sorted(named)}, but DRGAN needs {name!r} too")
+                raise ValueError(f"batch: has keys {sorted(named)}, but a DRGAN needs {name!r} too")
             if self.images_seen == 0:
                 low, high = (int(value) for value in named[name].aminmax())
                 if low < 0 or high >= count:
