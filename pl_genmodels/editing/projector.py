@@ -76,13 +76,14 @@ def fit_projector(
     images = require_images(space, images)
     limits = space.limits()
     draws = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
+        torch.default_generator.manual_seed(seed)
         projector = Projector(encoder(tuple(model.image_shape), len(limits[0])), limits).to(images.device)
     optimizer = GANAdam(projector.parameters(), lr=learning_rate, weight_decay=weight_decay)
     with space.searched():
         for _ in range(num_steps):
-            batch = images[torch.randint(len(images), (batch_size,), generator=draws)]
+            places = torch.randint(len(images), (batch_size,), generator=draws)
+            batch = images[places.to(images.device, non_blocking=True)]
             loss = (space.decode(projector(batch)) - batch).square().mean()
             optimizer.zero_grad()
             loss.backward()

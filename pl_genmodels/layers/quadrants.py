@@ -35,6 +35,7 @@ class SeenQuadrants(nn.Module):
 
     mask: Tensor  # (H, W) bool, true where a picture is seen
     index: Tensor  # of the unseen pixels, row by row
+    seen_index: Tensor
 
     def __init__(self, height: int, width: int, quadrants: Sequence[str]) -> None:
         super().__init__()
@@ -47,6 +48,7 @@ class SeenQuadrants(nn.Module):
         self.num_seen = int(mask.sum())
         self.register_buffer("mask", mask, persistent=False)
         self.register_buffer("index", (~mask).flatten().nonzero()[:, 0], persistent=False)
+        self.register_buffer("seen_index", mask.flatten().nonzero()[:, 0], persistent=False)
 
     def blank(self, image: Tensor) -> Tensor:
         """Grey (0) where nothing is seen, (B, C, H, W) to the same."""
@@ -54,7 +56,7 @@ class SeenQuadrants(nn.Module):
 
     def seen(self, image: Tensor) -> Tensor:
         """Seen values, (B, C, H, W) to (B, C * num_seen)."""
-        return image[:, :, self.mask].flatten(1)
+        return image.flatten(2).index_select(2, self.seen_index).flatten(1)
 
     def unseen(self, values: Tensor) -> Tensor:
         """Values of unseen pixels, (B, C, H, W) to (B, C, pixels)."""

@@ -32,7 +32,7 @@ def boosting_weights(ratio: Tensor, beta: float, among: Tensor | None = None) ->
     # lambda if the k least ratios have weight; the smallest k for which the next one has none
     level = (beta * len(ordered) + (1 - beta) * ordered.cumsum(0)) / count
     after = torch.cat([(1 - beta) * ordered[1:], ordered.new_full((1,), torch.inf)])
-    chosen = level[(level <= after).int().argmax()]
+    chosen = level.index_select(0, (level <= after).int().argmax().view(1))[0]
     return (chosen - (1 - beta) * ratio).clamp(min=0) / beta, chosen
 
 

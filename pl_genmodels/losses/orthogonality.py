@@ -20,8 +20,9 @@ def orthogonality(network: nn.Module) -> Tensor:
     Returns:
         In at least single precision, (); 0 if no network has filters.
     """
-    total = torch.zeros(())
-    for weight in network.parameters():
+    weights = list(network.parameters())
+    total = torch.zeros((), device=weights[0].device if weights else None)
+    for weight in weights:
         if weight.ndim == 4:
             rows = at_least_single(weight).flatten(1)
             rows = rows.T if rows.shape[0] > rows.shape[1] else rows

@@ -27,6 +27,8 @@ def undisturbed(device: torch.device, seed: int) -> Iterator[None]:
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.default_generator.manual_seed(seed)
+        if devices:  # whose own numbers what is drawn there takes
+            torch.get_device_module(kind).manual_seed(seed)
         try:
             yield
         finally:

@@ -39,7 +39,7 @@ def shapes_of_first_batch(
     if len(known) == len(names):
         return known
     loader = data.train_dataloader() if data is not None else trainer.fit_loop._data_source.instance
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         batch = as_batch(next(iter(cast(Iterable, loader))), batch_keys)
     first = batch_keys[0]
     return {name: tuple(batch[key if key in batch else first].shape[1:]) for name, key in names.items()}

@@ -43,7 +43,7 @@ class LatentMixture(LatentGAN):
 
     def chosen(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Latents for a generator, (N, latent_dim), and numbers of generators, (N,)."""
-        bounds = self.shares.cumsum(0)[:-1].to(latents.device)
+        bounds = self.shares.cumsum(0)[:-1].to(latents.device, non_blocking=True)
         which = latents[:, -1].double().contiguous()
         return latents[:, :-1], torch.searchsorted(bounds, which, right=True)
 

@@ -27,7 +27,8 @@ def _sgd(value: Tensor, gradient: Tensor, state: Moments, options: dict[str, Any
 
 def _adam(value: Tensor, gradient: Tensor, state: Moments, options: dict[str, Any]) -> Tensor:
     zero, (beta1, beta2) = torch.zeros_like(value), options["betas"]
-    state["step"] = step = float(state.get("step", 0.0)) + 1
+    taken = state.get("step", 0.0)  # where an optimiser is fused, on a device that Python need not wait for
+    state["step"] = step = (taken.double() if isinstance(taken, Tensor) else taken) + 1
     state["exp_avg"] = beta1 * state.get("exp_avg", zero) + (1 - beta1) * gradient
     state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", zero) + (1 - beta2) * gradient.square()
     root = (state["exp_avg_sq"] / (1 - beta2**step) + TINY).sqrt()

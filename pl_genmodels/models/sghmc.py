@@ -33,7 +33,7 @@ def counted_normal(counters: Tensor, seed: int) -> Tensor:
     Returns:
         Double precision, (...).
     """
-    key = _hashed(torch.tensor([seed, seed + 1], device=counters.device))
+    key = _hashed(torch.tensor([seed, seed + 1])).tolist()  # as numbers, for which no device has to be waited
     one, two = (((_hashed(counters + half) >> 11) & (2**53 - 1)).double() / 2**53 for half in key)
     return (-2 * torch.log1p(-one)).sqrt() * (2 * math.pi * two).cos()
 

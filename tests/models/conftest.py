@@ -5,7 +5,7 @@ At the end it says which configs are dear: with a hundred of them the contract h
 
 import pytest
 
-pytest.register_assert_rewrite("tests.models.contract")
+pytest.register_assert_rewrite("tests.models.contract", "tests.models.devices")
 
 from tests.models.background import Background  # noqa: E402
 from tests.models.launches import start_all, stop_all  # noqa: E402

@@ -12,6 +12,7 @@ import pl_genmodels
 from pl_genmodels.models.adversarial import AdversarialModule
 from pl_genmodels.models.base import SamplingModule
 from pl_genmodels.models.fitted import FittedModule
+from tests.models.devices import stays_on_its_device
 from tests.models.harness import (
     Recorder,
     SaveAt,
@@ -204,4 +205,4 @@ def moved(before, after):
     return before.shape != after.shape or bool((before - after).abs().max() > 1e-5)
 
 
-ROWS = (trains_samples_reloads_and_resumes, precisions_agree)
+ROWS = (trains_samples_reloads_and_resumes, precisions_agree, stays_on_its_device)

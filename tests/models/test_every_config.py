@@ -33,6 +33,12 @@ def test_precisions_agree(name, background):
     background.results(name, "precisions_agree")
 
 
+@every_config
+@pytest.mark.tries("stays_on_its_device")
+def test_stays_on_its_device(name, background):
+    background.results(name, "stays_on_its_device")
+
+
 @every_case
 @pytest.mark.tries("pair")
 def test_two_processes_equal_one(name, background):

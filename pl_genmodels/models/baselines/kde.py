@@ -83,9 +83,8 @@ class KDE(FittedModule):
     def log_density(self, rows: Tensor) -> Tensor:
         """Logarithm of the mean over points."""
         size, count = max(1, MAX_PAIRS // len(self.points)), len(self.points)
-        bandwidth = float(self.bandwidth)
         distances = (torch.cdist(part, self.points).square() for part in rows.split(size))
-        return torch.cat([normal_mixture(each, bandwidth, rows.shape[1], count) for each in distances])
+        return torch.cat([normal_mixture(each, self.bandwidth, rows.shape[1], count) for each in distances])
 
     @property
     def num_normals(self) -> int:
@@ -98,14 +97,15 @@ class KDE(FittedModule):
         return self.points[pick(equal, normals[:, 0])] + self.bandwidth * normals[:, 1:]
 
 
-def normal_mixture(distances: Tensor, bandwidth: float, length: int, count: int) -> Tensor:
+def normal_mixture(distances: Tensor, bandwidth: float | Tensor, length: int, count: int) -> Tensor:
     """Log-density of an equal mixture of normal distributions, from squared distances (B, N) to (B,).
 
     Args:
         distances: To the centres; infinite ones do not count.
-        bandwidth: Standard deviation.
+        bandwidth: Standard deviation; a tensor is not read, so that nothing waits for its device.
         length: Values of a row.
         count: Centres that count.
     """
-    constant = math.log(count) + 0.5 * length * math.log(2 * math.pi * bandwidth**2)
-    return (-0.5 * distances / bandwidth**2).logsumexp(1) - constant
+    variance = torch.as_tensor(bandwidth, dtype=distances.dtype).square()
+    constant = math.log(count) + 0.5 * length * (2 * math.pi * variance).log()
+    return (-0.5 * distances / variance).logsumexp(1) - constant
