@@ -24,6 +24,7 @@ class TwoWayGenerator(ConditionalGenerator):
         latent_units: Of the latent's hidden layer.
         condition_units: Of the condition's hidden layer.
         joint_units: Of the layer after both; 0 for none, as where the paper makes words for pictures.
+        dropout: Share of hidden units left out in training.
     """
 
     def __init__(
@@ -34,14 +35,17 @@ class TwoWayGenerator(ConditionalGenerator):
         latent_units: int = 200,
         condition_units: int = 1000,
         joint_units: int = 1200,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(image_shape, condition_dim, latent_dim)
-        self.of_latent = nn.Sequential(nn.Linear(latent_dim, latent_units), nn.ReLU())
-        self.of_condition = nn.Sequential(nn.Linear(condition_dim, condition_units), nn.ReLU())
+
+        def hidden(size: int, units: int) -> list[nn.Module]:
+            return [nn.Linear(size, units), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+
+        self.of_latent = nn.Sequential(*hidden(latent_dim, latent_units))
+        self.of_condition = nn.Sequential(*hidden(condition_dim, condition_units))
         width = latent_units + condition_units
-        layers: list[nn.Module] = []
-        if joint_units:
-            layers += [nn.Linear(width, joint_units), nn.ReLU()]
+        layers = hidden(width, joint_units) if joint_units else []
         layers.append(nn.Linear(joint_units or width, math.prod(self.image_shape)))
         self.joint = nn.Sequential(*layers, *([nn.Tanh()] if len(self.image_shape) == 3 else []))
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from pl_genmodels.networks import (
     ConcatDiscriminator,
@@ -83,6 +84,18 @@ def test_the_projection_adds_to_the_logit():
 def test_the_papers_generator():
     network = TwoWayGenerator((1, 28, 28), 10)
     assert sum(p.numel() for p in network.parameters()) == 2_413_984
+
+
+@pytest.mark.parametrize("joint_units", [6, 0])
+def test_the_papers_generator_leaves_hidden_units_out_in_training_only(joint_units):
+    network = TwoWayGenerator((2,), 3, 4, 8, 8, joint_units, dropout=0.5)
+    latent, condition = torch.randn(5, 4), torch.randn(5, 3)
+    assert sum(isinstance(module, nn.Dropout) for module in network.modules()) == (3 if joint_units else 2)
+    assert not torch.equal(network(latent, condition), network(latent, condition))
+    network.eval()
+    assert torch.equal(network(latent, condition), network(latent, condition))
+    plain = TwoWayGenerator((2,), 3, 4, 8, 8, joint_units)
+    assert plain.state_dict().keys() == {key.replace("joint.3", "joint.2") for key in network.state_dict()}
 
 
 @pytest.mark.parametrize(
