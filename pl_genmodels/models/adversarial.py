@@ -228,6 +228,8 @@ class AdversarialModule(GenerativeModule):
             self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=do_nothing_closure, model=self)
         with torch.no_grad():
             self.after_step(player)
+        # where autocast keeps weights that it has cast, it does so until training_step ends; others may train them too
+        torch.clear_autocast_cache()
 
     # ---- optimisers
 

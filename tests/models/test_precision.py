@@ -20,6 +20,8 @@ from pl_genmodels.losses import DRAGAN, R1, R2, GradientPenalty, NonSaturating, 
 from pl_genmodels.models.engine import mean_terms
 from pl_genmodels.models.finite import MIN_SCALE
 from pl_genmodels.models.gan.gan import GAN
+from pl_genmodels.models.inference_gan.aae import AAE
+from pl_genmodels.networks import MLPDiscriminator, MLPEncoder, MLPGenerator
 from tests.models.harness import Recorder, SaveAt, assert_same, snapshot
 from tests.models.test_likelihood import Gaussian
 from tests.small import BATCH, Batches, fit, gan, samples
@@ -405,6 +407,39 @@ def test_averaged_weights_follow_small_steps(precision, tmp_path):
 
 def flat(network):
     return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+# ---- one network, two players
+
+
+class Caching(MixedPrecision):
+    """Converts a weight once in a batch, as Lightning's own did before 2.6."""
+
+    def autocast_context_manager(self):
+        return torch.autocast(self.device, torch.bfloat16)
+
+
+def test_a_players_step_is_seen_by_the_next_player_that_trains_the_same_network(tmp_path):
+    """The encoder is trained as half of an autoencoder, and then again."""
+    model = AAE(
+        (2,),
+        generator=partial(MLPGenerator, latent_dim=3, hidden_dim=8),
+        encoder=partial(MLPEncoder, hidden_dim=8),
+        discriminator=partial(MLPDiscriminator, hidden_dim=8),
+        optimizer_autoencoder=partial(torch.optim.SGD, lr=10.0),
+    )
+    codes, terms = [], model.encoder_terms
+
+    def encoder_terms(batch, generated):
+        codes.append(model.encoder(batch["image"]).detach())
+        torch.clear_autocast_cache()
+        codes.append(model.encoder(batch["image"]).detach())
+        return terms(batch, generated)
+
+    model.encoder_terms = encoder_terms
+    fit(model, Batches([{"image": samples(1)}]), tmp_path, plugins=[Caching("bf16-mixed", "cpu")])
+    assert codes[0].dtype == torch.bfloat16
+    assert torch.equal(*codes)
 
 
 # ---- one objective
