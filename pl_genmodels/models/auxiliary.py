@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pl_genmodels.losses.precision import at_least_single
-from pl_genmodels.models.conditional import ToldGenerator
+from pl_genmodels.models.conditional import ToldGenerator, refuse_replay
 from pl_genmodels.networks import AuxiliaryDiscriminator
 from pl_genmodels.types import Batch, ImageShape, Terms
 
@@ -22,6 +22,9 @@ class AuxiliaryGAN(ToldGenerator):
         image_shape: See `GenerativeModule`.
         discriminator: Called with the image shape and the length of what the second head says.
         **kwargs: See `ToldGenerator`.
+
+    Raises:
+        ValueError: For a replay of earlier samples, which would lose their conditions.
     """
 
     discriminator: AuxiliaryDiscriminator  # type: ignore[assignment]
@@ -34,6 +37,7 @@ class AuxiliaryGAN(ToldGenerator):
         **kwargs: Any,
     ) -> None:
         super().__init__(image_shape, discriminator=discriminator, **kwargs)
+        refuse_replay(self.replay_size)
 
     def create(self, player: str, factory: Any, image_shape: ImageShape) -> Any:
         """The second head says as much as the condition is long."""

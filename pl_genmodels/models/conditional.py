@@ -17,6 +17,16 @@ from pl_genmodels.networks import ConcatGenerator, ConditionalDiscriminator, Con
 from pl_genmodels.types import Batch, ImageShape, Terms
 
 
+def refuse_replay(replay_size: int) -> None:
+    """Refuse to show a discriminator that looks at conditions earlier samples, whose conditions are not kept.
+
+    Raises:
+        ValueError: For a size other than 0.
+    """
+    if replay_size:
+        raise ValueError(f"replay_size: got {replay_size}, allowed is 0 with conditions, which are not kept")
+
+
 class ToldGenerator(ToldModule, LatentGAN):
     """A generator of latents and conditions against a discriminator that may see the condition or not.
 
@@ -78,8 +88,7 @@ class ConditionalGAN(ToldGenerator):
         **kwargs: Any,
     ) -> None:
         super().__init__(image_shape, discriminator=discriminator, **kwargs)
-        if self.replay_size:
-            raise ValueError(f"replay_size: got {self.replay_size}, allowed is 0 with conditions, which are not kept")
+        refuse_replay(self.replay_size)
 
     def create(self, player: str, factory: Any, image_shape: ImageShape) -> Any:
         """Both networks know how long a condition is."""

@@ -22,6 +22,7 @@ from pl_genmodels.losses import R1
 from pl_genmodels.metrics.clustering import confusion, majority_accuracy, matched_accuracy
 from pl_genmodels.models.conditional_gan.acgan import ACGAN
 from pl_genmodels.models.conditional_gan.infogan import InfoGAN
+from pl_genmodels.models.engine import split
 from pl_genmodels.networks import (
     AuxiliaryDiscriminator,
     ConcatGenerator,
@@ -91,6 +92,25 @@ def test_the_generators_larger_batch_keeps_its_labels():
     terms = model.generator_terms(drawn, generated)
     _, said = model.discriminator(generated["image"])
     assert torch.allclose(terms["class"], F.cross_entropy(said, (torch.arange(COUNT) % 3).repeat(2), reduction="none"))
+
+
+def test_each_part_of_a_larger_batch_keeps_its_classes():
+    """Samples are divided by themselves: the second third of them does not belong to the second third of the labels."""
+    model = small(ACGAN, Labels(3), generator_batch_factor=2)
+    labels = torch.tensor([0, 1, 2, 2, 0, 0])
+    for _, part in split(model.draw_for_clock(model.draw({**batch(), "label": labels})), COUNT, 3):
+        generated = model.generate(part)
+        _, said = model.discriminator(generated["image"])
+        told = part["condition"].argmax(1)
+        assert len(told) == 4
+        found = model.generator_terms(part, generated)["class"]
+        assert torch.allclose(found, F.cross_entropy(said, told, reduction="none"))
+
+
+@pytest.mark.parametrize(("model", "condition"), [(ACGAN, Labels(3)), (InfoGAN, Codes([3], 1))])
+def test_earlier_samples_are_not_replayed_under_other_conditions(model, condition):
+    with pytest.raises(ValueError, match="replay_size: got 8, allowed is 0 with conditions, which are not kept"):
+        small(model, condition, replay_size=8)
 
 
 def test_classes_are_named():

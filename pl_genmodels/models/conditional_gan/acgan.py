@@ -52,17 +52,17 @@ class ACGAN(AuxiliaryGAN):
 
     def found_terms(self, said: Tensor, batch: Batch) -> Terms:
         """Cross-entropy of the classes of generated samples, which are those of the batch."""
-        return {"class": self.class_weight * self._cross_entropy(said, batch)}
+        # the generator's own batch may be larger, and then be divided otherwise than the labels
+        return {"class": self.class_weight * self._cross_entropy(said, batch["condition"].argmax(1))}
 
     def discriminator_terms(self, batch: Batch, generated: Batch) -> Terms:
         """Source and class, of real and of generated samples."""
         terms = super().discriminator_terms(batch, generated)
         terms["class_fake"] = terms.pop("class")
         _, said = self.say(self.augment(batch["image"]))
-        return {**terms, "class_real": self.class_weight * self._cross_entropy(said, batch)}
+        return {**terms, "class_real": self.class_weight * self._cross_entropy(said, batch["label"])}
 
-    def _cross_entropy(self, said: Tensor, batch: Batch) -> Tensor:
-        labels = batch["label"].repeat(len(said) // len(batch["label"]))  # the generator's own batch may be larger
+    def _cross_entropy(self, said: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(said, labels, reduction="none")
 
     def classify(self, images: Tensor) -> Tensor:
