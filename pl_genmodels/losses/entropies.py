@@ -31,4 +31,5 @@ def marginal_entropy(logits: Tensor) -> Tensor:
         From 0 to log K, the same for every sample, (B,).
     """
     shares = mean_over_ranks(logits.softmax(1).mean(0))
-    return -torch.xlogy(shares, shares).sum().expand(len(logits))
+    logarithms = shares.clamp(min=torch.finfo(shares.dtype).tiny).log()  # that of 0 has no gradient
+    return -(shares * logarithms).sum().expand(len(logits))

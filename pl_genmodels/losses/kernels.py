@@ -111,7 +111,13 @@ def squared_mmd(kernel: Kernel, real: Tensor, fake: Tensor, unbiased: bool = Fal
 
     Returns:
         (), a statement about the sets and no mean over samples.
+
+    Raises:
+        ValueError: For an unbiased estimate from a set of one sample, which has no pairs.
     """
+    fewest = min(len(real), len(fake))
+    if unbiased and fewest < 2:
+        raise ValueError(f"unbiased: got true for a batch of {fewest}, allowed are 2 or more samples")
 
     def mean_within(samples: Tensor) -> Tensor:
         values = kernel.varying(samples, samples)
@@ -165,7 +171,7 @@ class MomentMatching(Recorded):
 
 
 def pulling_away(codes: Tensor, others: Tensor) -> Tensor:
-    r"""$\frac{1}{N-1}\sum_{j \ne i} \cos^2(s_i, s_j)$ for each code i: 1 if all are the same, 0 if orthogonal.
+    r"""$\frac{1}{N-1}\sum_{j \ne i} \cos^2(s_i, s_j)$ for each code i: 1 if all are the same, 0 if orthogonal or alone.
 
     Zhao et al. 2017, eq. 4; its mean over i is the paper's term.
 
@@ -180,4 +186,4 @@ def pulling_away(codes: Tensor, others: Tensor) -> Tensor:
     with torch.autocast(codes.device.type, enabled=False):
         left, right = (torch.nn.functional.normalize(each, dim=1) for each in (codes, others))
         squares = (left @ right.T).square().sum(1)
-        return (squares - left.square().sum(1).square()) / (len(others) - 1)  # without itself
+        return (squares - left.square().sum(1).square()) / max(len(others) - 1, 1)  # without itself

@@ -55,6 +55,13 @@ def test_unbiased_is_zero_on_average_where_nothing_differs():
     assert biased.min() > 0
 
 
+def test_a_single_sample_has_no_unbiased_discrepancy():
+    for sizes in ((1, 4), (4, 1)):
+        with pytest.raises(ValueError, match="unbiased: got true for a batch of 1, allowed are 2 or more samples"):
+            squared_mmd(GaussianSum((1.0,)), *map(samples, sizes), unbiased=True)
+    assert squared_mmd(GaussianSum((1.0,)), samples(1), samples(1)).item() == 0
+
+
 def test_distances_far_from_the_origin_keep_their_digits():
     x, y = samples(6, shift=300.0), samples(5, shift=300.0, seed=1)
     kernel = GaussianSum((1.0,))
@@ -87,6 +94,8 @@ def test_pulling_away_of_equal_orthogonal_and_random_codes():
     torch.testing.assert_close(pulling_away(orthogonal, orthogonal), torch.zeros(4))
     torch.testing.assert_close(pulling_away(torch.cat([same, -same]), torch.cat([same, -same])), torch.ones(10))
     assert pulling_away(*[samples(400, 64)] * 2).mean().item() == pytest.approx(1 / 64, rel=0.02)
+    alone = samples(1)
+    torch.testing.assert_close(pulling_away(alone, alone), torch.zeros(1, dtype=alone.dtype))
 
 
 def test_pulling_away_equals_a_double_loop():

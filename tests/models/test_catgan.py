@@ -42,6 +42,15 @@ def test_entropies_of_what_is_known():
     assert torch.allclose(marginal_entropy(logits)[0], torch.distributions.Categorical(shares.mean(0)).entropy())
 
 
+def test_a_class_that_nobody_has_leaves_gradients_finite():
+    """Its share is exactly 0 in single precision, where the logarithm has no slope."""
+    logits = torch.tensor([[200.0, 0.0, 0.0], [0.0, 200.0, 0.0]], requires_grad=True)
+    value = marginal_entropy(logits)
+    value.sum().backward()
+    assert torch.allclose(value, torch.full((2,), math.log(2)))
+    assert torch.allclose(logits.grad, torch.zeros(2, 3), atol=1e-6)
+
+
 def test_terms_are_the_papers():
     model = catgan()
     drawn = model.draw(batch())
