@@ -22,6 +22,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from pl_genmodels.callbacks.output import run_folder
 from pl_genmodels.models.ranks import LOST_RANK, names_lost_rank
 
+BATCHES_A_STEP = 10  # of an interval, where the generator plays more seldom or not at all
+
 
 class LastCheckpoint(Checkpoint):
     """Overwrites `checkpoints/last.ckpt` at an interval, at the end, and when the run is interrupted.
@@ -31,7 +33,8 @@ class LastCheckpoint(Checkpoint):
     jobs are queued again waits for the end of the batch too. Where validation or the end of an epoch follows a batch,
     the file is written after that: a run resumed from in between would leave them out. An interrupt waits as long, but
     a file is there at once. Lightning's ModelCheckpoint(train_time_interval=...) never
-    fires for models with several optimisers; this interval counts updates of the generator.
+    fires for models with several optimisers; this interval counts updates of the generator, and where there are hardly
+    any, such as while encoders of a finished generator learn, ten times as many batches.
 
     Args:
         every_n_train_steps: Interval in `global_step`s.
@@ -47,6 +50,7 @@ class LastCheckpoint(Checkpoint):
         self.path: Path | None = None
         self._saved_step = 0
         self._saved_batch = -1
+        self._first_batch = -1  # the last one before this interval
         self._due = False  # as soon as validation and the end of the epoch are over
         self._leaving = 0  # the signal on which all ranks agreed to leave
         self._asked = 0  # the signal that this process got
@@ -62,6 +66,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Listen for signals, and keep Lightning from exchanging them between ranks in the middle of a batch."""
         self._saved_step, self._saved_batch = trainer.global_step, -1
+        self._first_batch = trainer.fit_loop.total_batch_idx
         self._asked, self._vote, self._requeued = 0, None, False
         self._due, self._leaving = False, 0
         if threading.current_thread() is threading.main_thread():
@@ -88,7 +93,9 @@ class LastCheckpoint(Checkpoint):
             self._requeue(asked)
             asked = 0
         self._leaving = asked
-        self._due |= bool(asked) or trainer.global_step - self._saved_step >= self.every_n_train_steps
+        steps = trainer.global_step - self._saved_step
+        batches = trainer.fit_loop.total_batch_idx - self._first_batch
+        self._due |= bool(asked) or max(steps, batches // BATCHES_A_STEP) >= self.every_n_train_steps
         loop = trainer.fit_loop.epoch_loop
         if loop._num_ready_batches_reached() or loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # type: ignore
             if asked:  # should nobody wait for what follows
@@ -160,7 +167,8 @@ class LastCheckpoint(Checkpoint):
             trainer.save_checkpoint(part)
             if trainer.is_global_zero:
                 _put_in_place(part, self.path)
-        self._saved_step, self._saved_batch = trainer.global_step, trainer.fit_loop.total_batch_idx
+        self._saved_step = trainer.global_step
+        self._saved_batch = self._first_batch = trainer.fit_loop.total_batch_idx
 
 
 class _Vote:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 from torch.optim import Optimizer
 
 from pl_genmodels.models.latent_gan import LatentGAN
@@ -17,8 +18,8 @@ class FreezingGAN(LatentGAN):
     """A GAN, and a player `encoder` that learns from what it makes.
 
     For the first `gan_updates` updates the GAN learns; then it stays as it is, and `global_step` with it, while the
-    encoder goes on. It learns from the start, which papers leave to the second part: what it has seen of an unfinished
-    generator is forgotten.
+    encoder goes on; so `max_epochs`, not `max_steps`, ends a run. It learns from the start, which papers leave to the
+    second part: what it has seen of an unfinished generator is forgotten.
 
     Args:
         image_shape: See `GenerativeModule`.
@@ -27,7 +28,7 @@ class FreezingGAN(LatentGAN):
         **kwargs: See `LatentGAN`.
 
     Raises:
-        ValueError: For a negative number of updates.
+        ValueError: For a negative number of updates; when fitting starts, for a run without end.
     """
 
     players: ClassVar[tuple[str, ...]] = ("discriminator", "encoder", "generator")
@@ -45,6 +46,17 @@ class FreezingGAN(LatentGAN):
         self.gan_updates = gan_updates
         super().__init__(image_shape, **kwargs)
         self.optimizer_factories["encoder"] = optimizer_encoder
+
+    def setup(self, stage: str) -> None:
+        """Refuse a run that would never end, because `global_step` stays below `max_steps`."""
+        super().setup(stage)
+        trainer: Any = self.trainer
+        ends = trainer.max_epochs != -1 or any(isinstance(each, (EarlyStopping, Timer)) for each in trainer.callbacks)
+        if stage == "fit" and trainer.max_steps > self.gan_updates and not ends:
+            raise ValueError(
+                f"max_steps: got {trainer.max_steps}, which global_step never reaches: it counts updates of the "
+                f"generator, which end after gan_updates={self.gan_updates}; allowed is max_epochs"
+            )
 
     @property
     def frozen(self) -> bool:

@@ -23,7 +23,8 @@ class InvertibleGAN(FreezingGAN, ConditionalGAN):
     r"""A conditional GAN, and two encoders that lead back: $E_z$ to the latent and $E_y$ to the condition.
 
     The encoders minimise $\|z - E_z(G(z, y))\|^2$ on generated and $\|y - E_y(x)\|^2$ on real samples, means over
-    their entries, each by itself. Their samples come from the generator as it samples, by its running statistics.
+    their entries, each by itself. Their samples come from the generator as it samples: with running statistics and, if
+    there are any, averaged weights, which also decode what the encoders find.
 
     Args:
         image_shape: See `GenerativeModule`.
@@ -68,8 +69,9 @@ class InvertibleGAN(FreezingGAN, ConditionalGAN):
 
     def encoder_terms(self, batch: Batch, generated: Batch) -> Terms:
         """How far their answers are from latents and conditions."""
-        with evaluating(self.generator):
-            image = self.generator(batch["latent"], batch["condition"])
+        with evaluating(self.sampler):
+            kind = next(self.sampler.parameters()).dtype
+            image = self.sampler(batch["latent"].to(kind), batch["condition"].to(kind)).to(batch["image"].dtype)
         latent, condition = self.encoder_latent(image), self.encoder_condition(batch["image"])
         return {
             "latent": (at_least_single(latent) - batch["latent"]).square().mean(1),

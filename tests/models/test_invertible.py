@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Timer
 from torch.nn import functional as F
 
 from pl_genmodels.layers import Attributes, Labels
 from pl_genmodels.models.conditional_gan.icgan import IcGAN
 from pl_genmodels.networks import ConcatDiscriminator, ConcatGenerator, MLPDiscriminator, MLPEncoder, MLPGenerator
+from tests.callbacks.test_last_checkpoint import AtBatch, SavedAt, saving
 from tests.small import Batches, fit
 
 SHAPE, COUNT = (1, 8, 8), 6
@@ -33,6 +36,10 @@ def batch(**entries):
     return {"image": image, "label": torch.arange(COUNT) % 3, **entries}
 
 
+def stop():
+    raise RuntimeError("far enough")
+
+
 def test_terms_by_hand():
     model = icgan()
     drawn = model.draw(batch())
@@ -53,6 +60,41 @@ def test_terms_by_hand():
     image = model.generator.eval()(drawn["latent"], own)
     assert torch.allclose(terms["latent"], (model.encoder_latent(image) - drawn["latent"]).square().mean(1))
     assert torch.allclose(terms["condition"], (model.encoder_condition(drawn["image"]) - own).square().mean(1))
+
+
+def test_encoders_learn_from_the_weights_that_decode_for_them():
+    """Averaged ones, which the trained ones stop drawing along once the generator is finished."""
+    model = icgan()
+    model.add_average()
+    with torch.no_grad():
+        for parameter in model.generator_ema.parameters():
+            parameter.add_(0.1)
+    drawn = model.draw(batch())
+    image = model.decode(drawn["latent"], drawn["label"])
+    assert not torch.allclose(image, model.generator.eval()(drawn["latent"], drawn["condition"]))
+    terms = model.encoder_terms(drawn, {})
+    assert torch.allclose(terms["latent"], (model.encoder_latent(image) - drawn["latent"]).square().mean(1))
+
+
+def test_steps_that_are_never_reached_do_not_end_a_run(tmp_path):
+    """`global_step` counts updates of a generator that is finished after two."""
+    data, model = Batches([batch()] * 4), icgan(gan_updates=2)
+    with pytest.raises(ValueError, match=r"max_steps: got 3, which global_step never reaches: .* is max_epochs"):
+        fit(model, data, tmp_path, max_epochs=-1, max_steps=3)
+    assert fit(model, data, tmp_path, max_epochs=-1, max_steps=2).global_step == 2
+    assert fit(icgan(gan_updates=2), data, tmp_path, max_epochs=1, max_steps=3).global_step == 2
+    timer = Timer(timedelta(minutes=10))
+    with pytest.raises(RuntimeError, match="far enough"):
+        fit(icgan(gan_updates=2), data, tmp_path, max_epochs=-1, max_steps=3, callbacks=[timer, AtBatch(9, stop)])
+
+
+def test_a_finished_generator_does_not_keep_encoders_from_being_saved(tmp_path):
+    """Ten batches count as a step of the interval, and twenty of fifty are left for the end."""
+    options, path = saving(tmp_path, every=2)
+    watch = SavedAt(path)
+    options["callbacks"].insert(0, watch)
+    fit(icgan(gan_updates=3), Batches([batch()] * 50), tmp_path, **options)
+    assert watch.batches == [2, 22, 42, "end"]
 
 
 def test_the_players_stop_and_the_encoders_go_on(tmp_path):
