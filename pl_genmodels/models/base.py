@@ -23,7 +23,14 @@ from pl_genmodels.models.engine import every_rank_local_state, require_own_setti
 from pl_genmodels.models.finite import FiniteRecord, require_finite
 from pl_genmodels.models.first_batch import check_channels, check_range, shapes_of_first_batch
 from pl_genmodels.models.ranks import EqualEpochs
-from pl_genmodels.models.sharding import ShardedRun, agree_on_buffers, is_sharded, require_data_parallel, shard
+from pl_genmodels.models.sharding import (
+    ShardedRun,
+    agree_on_buffers,
+    is_sharded,
+    keep_order,
+    require_data_parallel,
+    shard,
+)
 from pl_genmodels.specs import Recorded, import_path, to_spec
 from pl_genmodels.types import IMAGE_KEYS, Batch, ImageShape, Paper, as_batch
 
@@ -137,6 +144,7 @@ class GenerativeModule(Recorded, LightningModule, ABC):
                 checkpoint["optimizer_states"] = [self.trainer.strategy.optimizer_state(o) for o in optimizers]
         if self.shards:  # by now the checkpoint holds copies
             agree_on_buffers(self, checkpoint["state_dict"])
+            keep_order(self, checkpoint.get("optimizer_states", []))
         checkpoint[CHECKPOINT_KEY] = {
             "format": CHECKPOINT_FORMAT,
             "system": self.stem(),

@@ -163,6 +163,24 @@ def agree_on_buffers(module: LightningModule, state: dict[str, Any]) -> None:
             state[name].copy_(buffer)
 
 
+def keep_order(module: LightningModule, states: Sequence[dict[str, Any]]) -> None:
+    """Have the state of each optimiser, as a single file holds it, list parameters in the optimiser's own order.
+
+    Torch numbers them as the module does and sorts the numbers, but whoever reads the file goes by the optimiser's
+    order, which is another one where a player lists its networks otherwise than they were created.
+
+    Args:
+        module: Whose parameters they are.
+        states: One for each optimiser, or none; changed in place. Those of other ranks are empty, folders go by names.
+    """
+    numbers = {id(parameter): number for number, parameter in enumerate(module.parameters())}
+    for optimizer, state in zip(module.trainer.optimizers, states, strict=False):
+        for group, saved in zip(optimizer.param_groups, state.get("param_groups", []), strict=False):
+            own = [numbers.get(id(parameter), -1) for parameter in group["params"]]
+            if saved["params"] == sorted(own):
+                saved["params"] = own
+
+
 class ShardedRun(Callback):
     """What Lightning leaves undone in a run with sharded parameters.
 

@@ -143,6 +143,16 @@ def continues(folder, rank):
     torch.save(whole(snapshot(model, runner)), folder / f"continues.rank{rank}")
 
 
+def backwards(folder, rank):
+    """A file whose optimisers' parameters lie in another order than the model's."""
+    runner = trainer(folder, max_epochs=1, callbacks=[ExactResume()], strategy=strategy(), devices=2)
+    torch.manual_seed(rank)
+    model = cases.Backwards(cases.POINTS, **cases.mlp)
+    runner.fit(model, Batches([{"image": part} for part in samples(3).split(8)]))
+    runner.save_checkpoint(folder / "backwards.ckpt")
+    torch.save(whole(snapshot(model, runner)), folder / f"backwards.rank{rank}")
+
+
 def play(rank, folder):
     """All questions to one rank."""
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", NODE_RANK="0")
@@ -155,6 +165,7 @@ def play(rank, folder):
         continues(folder, rank)
         watched(folder, rank)
         uneven(folder, rank)
+        backwards(folder, rank)
         for precision in ("bf16-mixed", "bf16-true"):
             precise(folder, rank, precision)
     except BaseException:

@@ -10,6 +10,7 @@ from torch import nn
 from pl_genmodels.callbacks import GeneratorEMA
 from pl_genmodels.losses import SpectralNorm
 from pl_genmodels.metrics import FeatureExtractor
+from pl_genmodels.models.gan.d2gan import D2GAN
 from pl_genmodels.models.gan.dcgan import DCGAN
 from pl_genmodels.models.gan.gan import GAN
 from pl_genmodels.models.gan.geometric_gan import GeometricGAN
@@ -79,6 +80,13 @@ class Line(LikelihoodModule):
     def sample(self, num_samples, *, seed=None, first=0):
         x = torch.linspace(-1, 1, num_samples)[:, None]
         return torch.cat([x, self.network(x).detach()], 1)
+
+
+class Backwards(D2GAN):
+    """One whose optimiser of two discriminators has them in another order than the module."""
+
+    def player_networks(self, player):
+        return super().player_networks(player)[::-1]
 
 
 # name: model, its arguments, micro-batches, clipping, networks that end up sharded

@@ -29,7 +29,7 @@ from pl_genmodels.models.sharding import large_blocks
 from tests.conftest import ROOT
 from tests.models import sharded_cases as cases
 from tests.models.harness import assert_same, snapshot, trainer
-from tests.small import samples
+from tests.small import Batches, samples
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,15 @@ def test_one_process_continues_from_a_file(folder, tmp_path):
     data = Loader(TensorSet({"image": samples(6, cases.PICTURES, 16)}), 8, shuffle=True, drop_last=True, seed=5)
     runner.fit(model, data, ckpt_path=folder / "end-file.ckpt", weights_only=True)
     assert_same(snapshot(model, runner), of_rank(folder, "resume-file", 0)["straight"])
+
+
+def test_a_file_keeps_the_order_of_an_optimisers_parameters(folder, tmp_path):
+    """The second discriminator's moments come first, as in the optimiser, and nothing is left to train."""
+    runner = trainer(tmp_path, max_epochs=1, callbacks=[ExactResume()])
+    model = cases.Backwards(cases.POINTS, **cases.mlp)
+    data = Batches([{"image": part} for part in samples(3).split(8)])
+    runner.fit(model, data, ckpt_path=folder / "backwards.ckpt", weights_only=True)
+    assert_same(snapshot(model, runner), of_rank(folder, "backwards", 0))
 
 
 def test_a_sharded_run_continues_from_a_file_of_one_process(folder):
