@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import inspect
 import json
 import os
 import runpy
@@ -15,10 +16,12 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from torch.optim import SGD, RMSprop
 
 import pl_genmodels
 from pl_genmodels.catalogue import systems
 from pl_genmodels.cli import main
+from pl_genmodels.models.optimizers import GANAdam
 from pl_genmodels.models.vae.cvae import CVAE
 from tests.conftest import ROOT
 from tests.models.harness import trainer
@@ -62,6 +65,49 @@ def fails(capsys, *arguments):
     assert len(sentences) == 1
     assert exit.value.code in (1, 2)
     return sentences[0]
+
+
+def arguments_of_model(capsys, config, *arguments):
+    """What the model would be made with in a run."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit:
+        main(["fit", "--config", str(ROOT / "configs" / config), *arguments, "--print_config"])
+    assert exit.value.code == 0
+    return yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]
+
+
+def optimizers(capsys, *arguments):
+    """Arguments of both players' optimisers."""
+    found = arguments_of_model(capsys, "gan.yaml", *arguments)
+    return [found[f"optimizer_{player}"]["init_args"] for player in ("generator", "discriminator")]
+
+
+def test_a_class_in_place_of_a_default_one_starts_from_its_own_defaults(capsys, tmp_path):
+    """Not from those that the other one's arguments of the same names have; what somebody gave is kept."""
+    given = tmp_path / "given.yaml"
+    given.write_text(
+        "model:\n  class_path: GAN\n  init_args:\n    optimizer_generator: torch.optim.RMSprop\n"
+        "    optimizer_discriminator: {class_path: torch.optim.SGD, init_args: {momentum: 0.5}}\n"
+    )
+    own = {kind: inspect.signature(kind).parameters["lr"].default for kind in (GANAdam, RMSprop, SGD)}
+    assert len(set(own.values())) == 3
+    of_generator, of_discriminator = optimizers(capsys, "--config", str(given))
+    assert of_generator["lr"] == own[RMSprop]
+    assert (of_discriminator["lr"], of_discriminator["momentum"]) == (own[SGD], 0.5)
+    assert [each["lr"] for each in optimizers(capsys)] == [own[GANAdam]] * 2
+    rate = ["--model.optimizer_generator", "torch.optim.SGD", "--model.optimizer_generator.momentum", "0.25"]
+    of_generator, _ = optimizers(capsys, *rate)
+    assert (of_generator["lr"], of_generator["momentum"]) == (own[SGD], 0.25)
+
+
+def test_a_class_within_another_starts_from_its_own_defaults_too(capsys, tmp_path):
+    """This encoder takes the place of an MLPEncoder, whose hidden layers have 400 units."""
+    encoder = {"class_path": "ConvEncoder", "init_args": {"channels": 8}}
+    discriminator = {"class_path": "AutoencoderDiscriminator", "init_args": {"encoder": encoder}}
+    model = {"class_path": "EBGAN", "init_args": {"discriminator": discriminator}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"model": model, "data": "Digits"}))
+    found = arguments_of_model(capsys, tmp_path / "own.yaml")["discriminator"]["init_args"]["encoder"]
+    assert found["init_args"] == {"channels": 8, "hidden_dim": 256, "activation": "relu"}
 
 
 def test_a_run_leaves_what_its_last_line_says(place):

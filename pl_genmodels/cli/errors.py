@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import re
 import sys
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from jsonargparse import Namespace
+from jsonargparse._typehints import sub_defaults
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -18,8 +21,44 @@ from pl_genmodels.models.ranks import names_lost_rank
 PACKAGE = str(Path(__file__).parent.parent)
 
 
+def _is_spec(value: Any) -> bool:
+    """Whether a value names a class."""
+    return isinstance(value, (dict, Namespace)) and "class_path" in value
+
+
+def _unfilled(value: Any) -> Any:
+    """A copy of a value in which specifications of classes are as jsonargparse reads them from files."""
+    if not _is_spec(value):
+        return copy.deepcopy(value)
+    entries = vars(value) if isinstance(value, Namespace) else value
+    arguments = entries.get("init_args") or {}
+    own = vars(arguments) if isinstance(arguments, Namespace) else arguments
+    given = {"init_args": Namespace(**{key: _unfilled(each) for key, each in own.items()})} if own else {}
+    return Namespace(**entries | given)
+
+
 class Parser(LightningArgumentParser):
-    """Says what is wrong in one sentence, with the nearest right name, instead of a page of usage."""
+    """Says what is wrong in one sentence, with the nearest right name, instead of a page of usage.
+
+    A class that takes the place of a default one starts from its own defaults, not from those of the other class's
+    arguments that have the same names.
+    """
+
+    def get_defaults(self, skip_validation: bool = False, **kwargs: Any) -> Namespace:
+        """Defaults without what their classes fill in, which jsonargparse would keep for whatever class comes next."""
+        defaults = super().get_defaults(skip_validation, **kwargs)
+        for action in self._actions:
+            if _is_spec(action.default):
+                defaults[action.dest] = _unfilled(action.default)
+        return defaults
+
+    def parse_object(self, *args: Any, **kwargs: Any) -> Namespace:
+        """Within a class too, what was given replaces a default before the rest is filled in."""
+        before = sub_defaults.set(False)  # else defaults are filled in first
+        try:
+            return super().parse_object(*args, **kwargs)
+        finally:
+            sub_defaults.reset(before)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Leave with status 2; nested parsers raise as usual."""
