@@ -8,11 +8,12 @@ import pytest
 pytest.register_assert_rewrite("tests.models.contract", "tests.models.devices")
 
 from tests.models.background import Background  # noqa: E402
-from tests.models.launches import start_all, stop_all  # noqa: E402
+from tests.models.launches import Launch, start_all, start_sharded, stop_all  # noqa: E402
 
 DEAR = 8.0  # seconds of a core, all processes together
 BACKGROUND = pytest.StashKey[Background]()
-LAUNCHES = pytest.StashKey[dict]()
+LAUNCHES = pytest.StashKey[dict[str, Launch]]()
+SHARDED = pytest.StashKey[Launch]()
 
 
 def asks(item, what="background"):
@@ -21,7 +22,7 @@ def asks(item, what="background"):
 
 def pytest_collection_modifyitems(items):
     # the sort is stable: those that wait for processes come last, when these have been at work for a while
-    items.sort(key=lambda item: 2 * asks(item) + asks(item, "launches"))
+    items.sort(key=lambda item: 2 * asks(item) + (asks(item, "launches") or asks(item, "sharded")))
 
 
 @pytest.hookimpl
@@ -34,6 +35,8 @@ def pytest_collection_finish(session):
     if wanted:
         folder = session.config._tmp_path_factory.mktemp("background")
         session.config.stash[BACKGROUND] = Background(folder, wanted)
+    if any(asks(item, "sharded") for item in session.items):
+        session.config.stash[SHARDED] = start_sharded(session.config._tmp_path_factory.mktemp("pair"))
     if any(asks(item, "launches") for item in session.items):
         session.config.stash[LAUNCHES] = start_all(session.config._tmp_path_factory.mktemp("launches"))
 
@@ -42,7 +45,9 @@ def pytest_sessionfinish(session):
     background = session.config.stash.get(BACKGROUND, None)
     if background is not None:
         background.close()
-    stop_all(session.config.stash.get(LAUNCHES, {}))
+    stop_all(session.config.stash.get(LAUNCHES, {}).values())
+    if SHARDED in session.config.stash:
+        stop_all([session.config.stash[SHARDED]])
 
 
 @pytest.fixture
@@ -53,6 +58,11 @@ def background(request):
 @pytest.fixture
 def launches(request):
     return request.config.stash[LAUNCHES]
+
+
+@pytest.fixture
+def sharded(request):
+    return request.config.stash[SHARDED]
 
 
 def pytest_terminal_summary(terminalreporter, config):

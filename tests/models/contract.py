@@ -25,6 +25,7 @@ from tests.models.harness import (
 )
 
 EPOCHS, BATCHES, BATCH_SIZE = 2, 3, 4
+LOADED_AT_ONCE = 100  # what an epoch holds is looked at in larger batches: some data are drawn while they are loaded
 STOP = 5  # in the middle of an epoch and, with two critic steps, of a round
 
 
@@ -152,7 +153,9 @@ def trains_samples_reloads_and_resumes(built, folder):
     assert runner.global_step == (model.generator_updates if adversarial else steps) > 0
     assert model.images_seen == BATCH_SIZE * steps
     key = model.batch_keys[0]
-    loader = fresh(built).data.train_dataloader()
+    epochs = fresh(built).data
+    epochs.batch_size = LOADED_AT_ONCE
+    loader = epochs.train_dataloader()
     first, second = (torch.cat([batch[key] for batch in loader]) for _ in range(2))
     assert len(first) == len(second)
     assert not torch.equal(first, second), "every epoch has the same order"

@@ -112,7 +112,8 @@ class Case:
         with frozen_batch_statistics(model):
             runner.fit(model, data, ckpt_path=ckpt_path)
         idle = {name for name, gradient in largest.items() if gradient < ROUNDING}
-        return Trained(snapshot(model, runner), held(model, runner), mode.ambiguous, draws[0], idle)
+        state = snapshot(model, runner)
+        return Trained(state, held_of(model, state), mode.ambiguous, draws[0], idle)
 
     def train_sharded(self, folder, rank):
         """Train with sharded parameters, from the start and from a checkpoint before the last batch.
@@ -211,7 +212,11 @@ def sharded():
 
 def held(model, of_trainer):
     """What this rank holds of everything that training has made: shards, and what it keeps to itself."""
-    state = snapshot(model, of_trainer)
+    return held_of(model, snapshot(model, of_trainer))
+
+
+def held_of(model, state):
+    """The same, of a snapshot."""
     own = {f"own/{key}": value.clone() for key, value in rank_local_state(model).items()}
     return {**dict(zip(state, sharding.local(state.values()), strict=True)), **own}
 

@@ -32,11 +32,17 @@ def writes_into(function):
     return function._schema.name.endswith("_")
 
 
+def states_elsewhere():
+    """What Python's and NumPy's global generators would draw next."""
+    name, keys, *rest = np.random.get_state()
+    return random.getstate(), name, keys.tobytes(), rest
+
+
 class Draws(TorchDispatchMode):
     """Every draw goes through `draw`; one that does not, because nobody knew it for a draw, is an error."""
 
     def __enter__(self):
-        self.elsewhere = (random.getstate(), str(np.random.get_state()))
+        self.elsewhere = states_elsewhere()
         self.left = {self.state()}  # states of torch's generator that known draws have left behind
         return super().__enter__()
 
@@ -44,7 +50,7 @@ class Draws(TorchDispatchMode):
         super().__exit__(kind, error, trace)
         if kind is None:
             self.check("the end of the step")
-            assert self.elsewhere == (random.getstate(), str(np.random.get_state())), (
+            assert self.elsewhere == states_elsewhere(), (
                 "random numbers were drawn from Python or NumPy, which no rank can share"
             )
 

@@ -8,9 +8,7 @@ import multiprocessing.connection
 import os
 import sys
 import traceback
-import warnings
 from datetime import timedelta
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -22,7 +20,6 @@ from torch.distributed.fsdp import FSDPModule
 from pl_genmodels.callbacks import CollapseMonitor, ExactResume, Fidelity, GeneratorEMA, LastCheckpoint, SampleGrid
 from pl_genmodels.data import Loader, TensorSet
 from pl_genmodels.models import sharding
-from tests.conftest import pass_over_imports
 from tests.models import sharded_cases as cases
 from tests.models.harness import SaveAt, snapshot, trainer, whole
 from tests.small import Batches, samples
@@ -175,14 +172,11 @@ def play(rank, folder):
 
 
 def run(folder):
-    """Fork the pair, so that libraries are imported once."""
-    warnings.simplefilter("ignore")
+    """Fork the pair; this process is a fork of the tests' own, so that libraries are imported once."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    torch.set_num_threads(1)
     sharding.BLOCK_PARAMETERS = cases.BLOCK
     one_process(folder)
-    pass_over_imports()
     context = multiprocessing.get_context("fork")
     pair = [context.Process(target=play, args=(rank, folder)) for rank in (0, 1)]
     for process in pair:
@@ -193,8 +187,4 @@ def run(folder):
             process.kill()  # the other one would wait
     for process in pair:
         process.join()
-    return max(abs(process.exitcode or 0) for process in pair)
-
-
-if __name__ == "__main__":
-    sys.exit(run(Path(sys.argv[1])))
+    sys.exit(max(abs(process.exitcode or 0) for process in pair))

@@ -112,7 +112,7 @@ def ended_by_a_signal(folder, rank):
     return None
 
 
-# ---- started by SLURM: three tasks on one node
+# ---- started by SLURM: three tasks on one node; a fork of the tests' process is the one that starts them
 
 
 def tasks(folder):
@@ -220,4 +220,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     pass_over_imports()
-    {"nodes": nodes, "tasks": tasks, "script": script}[sys.argv[1]](Path(sys.argv[2]))
+    {"nodes": nodes, "script": script}[sys.argv[1]](Path(sys.argv[2]))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -26,21 +24,16 @@ from pl_genmodels.metrics import evaluate
 from pl_genmodels.models.folder_checkpoints import CONTENTS, contents
 from pl_genmodels.models.gan.wgan_gp import WGANGP
 from pl_genmodels.models.sharding import large_blocks
-from tests.conftest import ROOT
 from tests.models import sharded_cases as cases
 from tests.models.harness import assert_same, snapshot, trainer
 from tests.small import Batches, samples
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture
+def folder(sharded):
     """What one pair of processes found out, all of it."""
-    folder = tmp_path_factory.mktemp("sharded")
-    command = [sys.executable, "-m", "tests.models.shard_worker", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder
+    assert sharded.statuses() == [0], sharded.said()[-3000:]
+    return sharded.folder
 
 
 def of_rank(folder, name, rank):
