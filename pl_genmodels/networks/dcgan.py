@@ -25,6 +25,9 @@ def init_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+UPSAMPLINGS = ("transposed", "nearest")
+
+
 class DCGANGenerator(Generator):
     """Transposed 4x4 convolutions of stride 2 with batch normalisation and ReLU from a 4x4 start; tanh at the end.
 
@@ -35,23 +38,38 @@ class DCGANGenerator(Generator):
         image_shape: (C, H, W) with H = W a power of two of at least 8.
         latent_dim: Length of a latent.
         channels: Feature maps before the last layer; doubled at each coarser stage.
+        upsampling: `transposed`, or `nearest` for nearest neighbours and 3x3 convolutions in place of the transposed
+            ones, whose neighbouring pixels come from different weights: speckle, where pictures are flat (Odena,
+            Dumoulin, Olah 2016, Deconvolution and checkerboard artifacts).
+
+    Raises:
+        ValueError: For a picture of another size, or another way of upsampling.
     """
 
-    def __init__(self, image_shape: ImageShape, latent_dim: int = 100, channels: int = 64) -> None:
+    def __init__(
+        self, image_shape: ImageShape, latent_dim: int = 100, channels: int = 64, upsampling: str = "transposed"
+    ) -> None:
         super().__init__(image_shape, latent_dim)
+        if upsampling not in UPSAMPLINGS:
+            raise ValueError(f"upsampling: got {upsampling!r}, allowed are {', '.join(map(repr, UPSAMPLINGS))}")
         stages = num_doublings("DCGANGenerator", image_shape, smallest=8)
         width = channels * 2 ** (stages - 1)
-        layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, width, 4, 1, 0, bias=False)]
-        for _ in range(stages - 1):
-            layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-            layers.append(nn.ConvTranspose2d(width, width // 2, 4, 2, 1, bias=False))
-            width //= 2
-        layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-        layers += [nn.ConvTranspose2d(width, image_shape[0], 4, 2, 1, bias=False), nn.Tanh()]
-        self.layers = nn.Sequential(*layers).apply(init_weights)
+        layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, width, 4, 1, 0, bias=False)]  # from 1x1 to 4x4
+        for stage in range(stages):
+            after = width // 2 if stage < stages - 1 else image_shape[0]
+            layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True), *doubling(width, after, upsampling)]
+            width = after
+        self.layers = nn.Sequential(*layers, nn.Tanh()).apply(init_weights)
 
     def forward(self, latent: Tensor) -> Tensor:  # noqa: D102
         return self.layers(latent[:, :, None, None])
+
+
+def doubling(width: int, after: int, upsampling: str) -> list[nn.Module]:
+    """Layers from (B, width, H, W) to (B, after, 2 H, 2 W)."""
+    if upsampling == "transposed":
+        return [nn.ConvTranspose2d(width, after, 4, 2, 1, bias=False)]
+    return [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(width, after, 3, 1, 1, bias=False)]
 
 
 class DCGANDiscriminator(Discriminator):

@@ -85,11 +85,12 @@ class Some:
 
 
 @cache
-def gan_of(classes, updates):
-    """LSGAN of some classes, with averaged weights."""
-    seed_everything(0, verbose=False)
+def gan_of(classes, updates, rate=2e-4, seed=0):
+    """LSGAN of some classes, with averaged weights; `rate` is the generator's."""
+    seed_everything(seed, verbose=False)
     images, labels = digits(False)
-    model = LSGAN((1, 8, 8), partial(MLPGenerator, latent_dim=32, batch_norm=True), MLPDiscriminator)
+    networks = partial(MLPGenerator, latent_dim=32, batch_norm=True), MLPDiscriminator
+    model = LSGAN((1, 8, 8), *networks, optimizer_generator=partial(GANAdam, lr=rate))
     chosen = images[torch.isin(labels, torch.tensor(classes))]
     return fit(model, Some(chosen), updates=updates, callbacks=[GeneratorEMA(5000)]).eval()
 
@@ -104,8 +105,8 @@ def area(scores, anomalous):
 SEARCH = {"num_starts": 2, "num_steps": 50}
 ANOMALIES = {
     "unseen": (0.854, 0.262),
-    1: (0.9705, 0.0738, 0.134),
-    7: (0.9989, 0.0095, 0.0236),
+    1: (0.9908, 0.0694, 0.155),
+    7: (1.0, 0.0216, 0.0247),
 }  # measured last, in the order of the checks
 
 
@@ -131,8 +132,13 @@ def test_a_class_that_training_did_not_see_is_an_anomaly():
 
 @pytest.mark.parametrize(("normal", "least"), [(1, 0.97), (7, 0.9)])
 def test_other_classes_are_anomalies_to_a_gan_of_one(normal, least):
+    """The generator is five times as fast as its judge, as in configs/dcgan.yaml.
+
+    With equal rates two seeds reached 0.9705 and 0.9683 for digit 1; so they reach 0.9908 and 0.9991. The starts of the
+    search alone, 0.921 and 0.764, do not pass.
+    """
     (images, labels), (train, of) = digits(True), digits(False)
-    model = gan_of((normal,), 800)
+    model = gan_of((normal,), 800, 1e-3)
     scores = [area(anomaly_scores(model, images, num_starts=2, num_steps=s).scores, labels != normal) for s in (0, 50)]
     mean = area((images - train[of == normal].mean(0)).abs().flatten(1).sum(1), labels != normal)
     last = ANOMALIES[normal]

@@ -14,6 +14,7 @@ from pl_genmodels.data import People, TurnedPeople
 from pl_genmodels.models.conditional_gan.drgan import DRGAN
 from pl_genmodels.models.conditional_gan.ffgan import FFGAN
 from pl_genmodels.models.optimizers import GANAdam
+from pl_genmodels.models.schedules import ConstantThenLinear
 from pl_genmodels.networks import (
     CodedTranslator,
     ConvDiscriminator,
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.learning
 
 LAST = {  # measured last, in the order of the checks
     "drgan": (0.878, 0.969, 0.660, 1.0, 0.975),
-    "ffgan": (0.988, 0.496, 1.595, 1.793),
+    "ffgan": (0.991, 0.460, 1.67, 1.92),
     "drgan_multi": (0.810, 0.969, 0.665, 1.0, 0.940),
 }
 CONVOLUTIONS = partial(ConvEncoder, channels=16, hidden_dim=128, activation="leaky_relu")
@@ -173,7 +174,8 @@ class Untold(FFGAN):
         return torch.zeros_like(super().regress(images))
 
 
-def frontaliser(model=FFGAN, updates=2600, **arguments):
+def frontaliser(model=FFGAN, updates=2600, falling=600, **arguments):
+    """Rates that fall in the end bring the front from 0.496 to 0.460 of the source's distance."""
     seed_everything(0, verbose=False)
     networks = {
         "generator": partial(CodedTranslator, channels=16, num_halvings=1, norm="none", residual=True),
@@ -187,14 +189,15 @@ def frontaliser(model=FFGAN, updates=2600, **arguments):
         "discriminator": partial(ConvDiscriminator, widths=[16, 32, 32]),
     }
     rates = {"optimizer_generator": partial(GANAdam, lr=2e-3), "optimizer_discriminator": partial(GANAdam, lr=1e-3)}
-    rates |= {"scheduler_generator": None, "scheduler_discriminator": None}
+    falls = partial(ConstantThenLinear, constant_epochs=updates, decay_epochs=falling)
+    rates |= {"scheduler_generator": falls, "scheduler_discriminator": falls, "scheduler_interval": "step"}
     steps = {"regressor_steps": 1500, "recogniser_steps": 200}
     weights = {"l1_weight": 30.0, "symmetry_weight": 1.0, "adversarial_weight": 0.02}
     weights |= {"identity_weight": 0.01, "feature_weight": 0.01}
     settings = {**networks, **rates, **steps, **weights, **arguments}
     found = model(SHAPE, SHAPE, num_coefficients=len(COEFFICIENTS), **settings)
     data = TurnedPeople(**TURNED, batch_size=32)
-    return fit(found, data, updates=updates, callbacks=[GeneratorEMA(half_life=2000)]).eval()
+    return fit(found, data, updates=updates + falling, callbacks=[GeneratorEMA(half_life=2000)]).eval()
 
 
 def held_out_pairs():
@@ -251,5 +254,5 @@ def test_without_its_term_nobody_turns_as_asked():
 
 def test_without_coefficients_the_front_is_farther():
     found = frontal(frontaliser(Untold))
-    print(found)  # 0.704 of the source's distance, of which the right one leaves 0.496
+    print(found)  # 0.704 of the source's distance after 2,600 updates, of which the right one leaves 0.496
     assert found["made"] / found["source"] >= 0.6

@@ -29,6 +29,7 @@ from pl_genmodels.models.gan.gmmn import GMMN
 from pl_genmodels.models.gan.gmmn_ae import GMMNAE
 from pl_genmodels.models.gan.mmd_gan import MMDGAN
 from pl_genmodels.models.optimizers import GANAdam, WGANRMSprop
+from pl_genmodels.models.schedules import ConstantThenLinear
 from pl_genmodels.models.sghmc import SGHMC
 from pl_genmodels.networks import (
     AutoencoderDiscriminator,
@@ -104,9 +105,14 @@ def ebgan_digits(seed=0, updates=4000, **options):
 # ---- gmmn, gmmn_ae
 
 
-def gmmn_digits(seed=0, updates=900):
+def gmmn_digits(seed=0, updates=1100):
+    """A batch of 128 says little of a law, and the less the nearer the two are: the rate falls in the end."""
     kernel = GaussianSum((2.0, 5.0, 10.0, 20.0))
-    make = partial(GMMN, (1, 8, 8), FLAT_GENERATOR, MomentMatching(kernel), optimizer_generator=ADAM)
+    rate = {
+        "optimizer_generator": ADAM,
+        "scheduler_generator": partial(ConstantThenLinear, constant_epochs=updates - 400, decay_epochs=400),
+    }
+    make = partial(GMMN, (1, 8, 8), FLAT_GENERATOR, MomentMatching(kernel), **rate)
     return digits(make, updates=updates, precision=0.22, last=LAST["gmmn"][seed], seed=seed)
 
 
@@ -274,7 +280,7 @@ LAST = {  # measured last
     "mmd_gan_ring": [(0.516, 0.0234, 500), (0.524, 0.0068, 500)],
     "witness_slope": (0.0492,),
     "ebgan_digits": [(1.367, 0.738, 0.489, 0.131), (0.987, 0.698, 0.518, 0.053)],
-    "gmmn": [(0.589, 0.243, 0.676, 0.010), (0.678, 0.221, 0.673, 0.011)],
+    "gmmn": [(0.522, 0.253, 0.693, 0.009), (0.559, 0.267, 0.687, 0.007)],
     "gmmn_ae": [(0.963, 0.496, 0.438, 0.011), (0.841, 0.529, 0.418, 0.004)],
     "adagan": [(5, 0), (6, 0)],
     "bayesian_gan": [(8, 1.2025), (8, 1.1385)],

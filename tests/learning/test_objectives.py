@@ -210,12 +210,15 @@ def gmmn_ring(last):
 
 
 def began_balance():
-    """Errors settle in proportion and the measure falls. It falls for collapsed samples too: no gate on these."""
+    """Errors settle in proportion and the measure falls. It falls for collapsed samples too: no gate on these.
+
+    The balance is ten times as fast as the paper's, whose rate is for a hundred times as many updates.
+    """
     seed_everything(0, verbose=False)
     autoencoder = partial(AutoencoderDiscriminator, code_dim=32, power=1, decoder=partial(MLPDecoder, hidden_dim=256))
     adam = partial(GANAdam, lr=5e-4)
     arguments = {"discriminator": autoencoder, "optimizer_generator": adam, "optimizer_discriminator": adam}
-    model = BEGAN((1, 8, 8), MLPGenerator, gamma=0.7, **arguments)
+    model = BEGAN((1, 8, 8), MLPGenerator, gamma=0.7, balance_rate=0.01, **arguments)
     mean = lambda module, player, term: module.last_terms[player][0][term].mean()
     errors = lambda module: (mean(module, "discriminator", "real"), mean(module, "generator", "adversarial"))
     trace = EachBatch(lambda module: torch.stack([module.balance.measure, *errors(module)]))
@@ -227,9 +230,9 @@ def began_balance():
             (fake[-300:].mean() / real[-300:].mean()).item(),
             0.7,
             0.15,
-            0.842,
+            0.722,
         ),
-        Check("fall of the measure", (measure[:10].mean() / measure[-300:].mean()).item(), 3, 1e9, 13.1),
+        Check("fall of the measure", (measure[:10].mean() / measure[-300:].mean()).item(), 3, 1e9, 13.8),
     ]
 
 

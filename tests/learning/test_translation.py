@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from lightning.pytorch import seed_everything
 from torch import nn
 
+from pl_genmodels.callbacks import GeneratorEMA
 from pl_genmodels.cli import GenerativeCLI
 from pl_genmodels.data import Digits, DigitsToColour, RingToRing
 from pl_genmodels.metrics import mode_coverage
@@ -30,12 +31,13 @@ pytestmark = pytest.mark.learning
 
 
 def from_config(stem, *options):
-    """Model and data of a config, trained as its file says but for the options."""
+    """Model and data of a config, trained as its file says but for the options, and averaged if it says so."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = ROOT / "configs" / f"{stem}.yaml"
         cli = GenerativeCLI(["--config", str(path), "--trainer.logger", "false", *options], run=False)
-    return fit(cli.model, cli.datamodule, epochs=cli.trainer.max_epochs), cli.datamodule
+    averaging = [callback for callback in cli.trainer.callbacks if isinstance(callback, GeneratorEMA)]
+    return fit(cli.model, cli.datamodule, epochs=cli.trainer.max_epochs, callbacks=averaging), cli.datamodule
 
 
 def held_out(data):

@@ -36,6 +36,7 @@ GENERATORS = {
     "mlp": partial(MLPGenerator, hidden_dim=8),
     "mlp-bn": partial(MLPGenerator, hidden_dim=8, batch_norm=True),
     "dcgan": partial(DCGANGenerator, channels=4),
+    "dcgan-nearest": partial(DCGANGenerator, channels=4, upsampling="nearest"),
     "resnet": partial(ResNetGenerator, channels=4),
     "r3gan": partial(R3GANGenerator, **R3),
 }
@@ -152,6 +153,19 @@ def test_dcgan_normalises_neither_input_nor_output_and_biases_only_without_norma
     plain = DCGANDiscriminator((3, 32, 32), batch_norm=False)
     assert nn.BatchNorm2d not in kinds(plain)
     assert all(layer.bias is not None for layer in plain.layers if isinstance(layer, nn.Conv2d))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("upsampling", "flat"), [("nearest", True), ("transposed", False)])
+def test_nearest_neighbours_leave_flat_what_is_flat(upsampling, flat):
+    torch.manual_seed(0)
+    generator = DCGANGenerator((3, 32, 32), 6, 4, upsampling).double().eval()
+    start = generator.layers[0].weight
+    start.copy_(start[:, :, :1, :1].expand_as(start))  # the same at all 4x4 places
+    inner = generator(torch.randn(2, 6).double())[:, :, 7:-7, 7:-7]  # the frame's zeros reach 1, 3 and 7 pixels in
+    ripple = (inner - inner.mean((2, 3), keepdim=True)).abs().max() / inner.abs().max()
+    assert (ripple < 1e-12) == flat
+    assert flat or ripple > 0.1
 
 
 def glorot_bound(layer, gain):
@@ -380,6 +394,7 @@ def test_priors():
         (lambda: DCGANGenerator((1, 28, 28)), "DCGANGenerator: got images of 28x28, allowed are squares of side 8, 16"),
         (lambda: DCGANDiscriminator((2,)), r"DCGANDiscriminator: got image_shape \(2,\), allowed are pictures"),
         (lambda: DCGANGenerator((1, 4, 4)), "got images of 4x4"),
+        (lambda: DCGANGenerator((1, 8, 8), upsampling="b"), "upsampling: got 'b', allowed are 'transposed', 'nearest'"),
         (lambda: ResNetGenerator((1, 8, 8)), "ResNetGenerator: got images of 8x8, allowed are squares of side 16, 32"),
         (lambda: ResNetDiscriminator((1, 32, 16)), "ResNetDiscriminator: got images of 32x16"),
         (lambda: ResNetDiscriminator((1, 32, 32), pooling="max"), "pooling: got 'max', allowed are 'mean', 'sum'"),
