@@ -23,9 +23,10 @@ def spread_batch(data: Any, split: str, number: int) -> Batch:
     Returns:
         The batch as models read it.
     """
-    dataset = data.evaluation_loader(split).dataset
+    loader = data.evaluation_loader(split)
+    dataset = loader.dataset
     indices = torch.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().long().tolist()
-    return data.on_after_batch_transfer(default_collate([dataset[index] for index in indices]), 0)
+    return data.on_after_batch_transfer(loader.fitted(default_collate([dataset[index] for index in indices])), 0)
 
 
 def fixed_images(trainer: Trainer, module: Any, number: int) -> Batch:

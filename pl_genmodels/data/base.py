@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from pl_genmodels.data.intensities import BINARIZE, binarized, black_and_white, dequantized, is_picture
 from pl_genmodels.data.labels import with_few_labels, with_partners
 from pl_genmodels.data.loader import Loader, TensorSet, named
-from pl_genmodels.data.pictures import to_float
+from pl_genmodels.data.pictures import cut, to_float
 from pl_genmodels.types import Batch, ImageShape
 
 SPLITS = ("train", "val", "test")
@@ -77,8 +77,8 @@ class ImageData(LightningDataModule, ABC):
     Args:
         batch_size: Images per batch and process.
         num_workers: Processes that decode images; without effect on data sets that are held in memory.
-        seed: Of the order of the training images, of the flips and of the labels that are told; does not change the
-            splits.
+        seed: Of the order of the training images, of the crops, the flips and the labels that are told; does not change
+            the splits.
         flip: Whether half of the training images, drawn anew each epoch, are mirrored left to right.
         binarize: How images become black and white: `none`, not at all; `dynamic`, a training image's grey value is the
             probability of white, drawn anew each epoch; `static`, drawn once and for all; `threshold`, white from 128
@@ -94,6 +94,8 @@ class ImageData(LightningDataModule, ABC):
         image_shape: Shape of one image, (C, H, W), or (2,) for points; known before any data are read.
         num_classes: Number of values of `label`, None if there are no labels.
         grey_levels: Number of intensities that the pictures come in, evenly spaced; None for what is no picture.
+        load_size: Side of the training pictures if they are larger than `image_shape` says: squares are cut out of them
+            at random places, drawn anew each epoch, and out of the middle where they are evaluated.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -102,6 +104,7 @@ class ImageData(LightningDataModule, ABC):
     image_shape: ImageShape
     num_classes: int | None = None
     grey_levels: int | None = 256
+    load_size: int | None = None
 
     def __init__(
         self,
@@ -259,7 +262,10 @@ class ImageData(LightningDataModule, ABC):
 
     def _loader(self, data: Dataset[Any], **options: Any) -> Loader:
         on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return Loader(
+        side = self.image_shape[-1]
+        if self.load_size not in (None, side):
+            options |= {"size": side, "jitter": options["shuffle"]}
+        return self._make_loader(
             data,
             self.batch_size,
             seed=self.seed,
@@ -268,8 +274,11 @@ class ImageData(LightningDataModule, ABC):
             **options,
         )
 
+    def _make_loader(self, data: Dataset[Any], batch_size: int, **options: Any) -> Loader:
+        return Loader(data, batch_size, **options)
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
-        """Flip, draw, and turn uint8 images into float32 in [-1, 1], on the device that the batch is on.
+        """Crop, flip, draw, and turn uint8 images into float32 in [-1, 1], on the device that the batch is on.
 
         Args:
             batch: With uint8 images (B, C, H, W), or videos, under any keys; other entries are left as they are.
@@ -279,10 +288,12 @@ class ImageData(LightningDataModule, ABC):
             The batch as models read it.
         """
         batch = named(batch)
-        flip, noise = batch.pop("flip", None), batch.pop("noise", None)
+        flip, places, noise = (batch.pop(key, None) for key in ("flip", "crop", "noise"))
         for key, value in batch.items():
             if is_picture(value, 4):
-                if flip is not None:
+                if places is not None:
+                    value = cut(value, self.image_shape[-1], places, flip)
+                elif flip is not None:
                     value = torch.where(flip.view(-1, *[1] * (value.ndim - 1)), value.flip(-1), value)
                 batch[key] = self._to_float(value, noise)
         return batch

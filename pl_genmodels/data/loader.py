@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from pl_genmodels.data.pictures import centred
 from pl_genmodels.data.seeds import item_seeds, seeds, stable_seed
 from pl_genmodels.types import Batch, as_batch
 
@@ -127,6 +128,10 @@ class Loader:
         pin_memory: Whether batches lie in page-locked memory; needs CUDA.
         flip: Whether to add a boolean `flip` (B,), a fair coin per item and epoch (the same for any number of ranks),
             that `ImageData` applies on the device.
+        jitter: Whether to add `crop` (B, 2), places along height and width in [0, 1), drawn per item and epoch, of the
+            squares that `ImageData` cuts out of larger pictures on the device.
+        size: Side of the squares that are cut out of the middle of larger pictures at once; None, or with `jitter`,
+            for none.
         noise: Whether to add a seed for each item's draws on the device, `noise` int64 (B,): "visit", another one each
             epoch (the same for any number of ranks); "item", the one that `item_seeds` says; None, none.
 
@@ -146,6 +151,8 @@ class Loader:
         num_workers: int = 0,
         pin_memory: bool = False,
         flip: bool = False,
+        jitter: bool = False,
+        size: int | None = None,
         noise: str | None = None,
     ) -> None:
         if batch_size < 1:
@@ -160,6 +167,8 @@ class Loader:
         self.num_workers = num_workers
         self.pin_memory = pin_memory
         self.flip = flip
+        self.jitter = jitter
+        self.size = None if jitter else size
         self.noise = noise
         self.batch_sampler = _Epochs(self)
         self._epoch = 0
@@ -223,6 +232,11 @@ class Loader:
         self._epoch = state["epoch"]
         self._batch = -(-seen // (self.batch_size * world))
         self._resuming = True
+
+    def fitted(self, batch: Any) -> Batch:
+        """A batch by name, its pictures cut to `size` if there is one."""
+        batch = named(batch)
+        return batch if self.size is None else {key: centred(value, self.size) for key, value in batch.items()}
 
     def rank_indices(self, epoch: int = 0) -> Tensor:
         """Indices into the data set that this rank visits in an epoch, in order.
@@ -291,6 +305,8 @@ class Loader:
         sizes = [stop - start for start, stop in pairwise(starts) if stop > start]
         parts = indices[starts[0] :].split(sizes)
         loaded = self._gathered(parts) if hasattr(self.dataset, "gather") else self._decoded(parts, epoch)
+        if self.size is not None:
+            loaded = (self.fitted(batch) for batch in loaded)
         draws = self.draws(epoch)
         if not draws:
             return loaded
@@ -307,11 +323,14 @@ class Loader:
             epoch: Number of the epoch.
 
         Returns:
-            By key, (N, ...): `flip`, bool (N,), if the loader flips; `noise`, int64 (N,), if it gives seeds.
+            By key, (N, ...): `flip`, bool (N,), if the loader flips; `crop`, float32 (N, 2), if pictures are cropped;
+            `noise`, int64 (N,), if it gives seeds.
         """
         number, found = len(self.dataset), {}  # type: ignore[arg-type]
         if self.flip:
             found["flip"] = torch.rand(number, generator=self._generator("flip", epoch)) < 0.5
+        if self.jitter:
+            found["crop"] = torch.rand(number, 2, generator=self._generator("crop", epoch))
         if self.noise is not None:
             anew = self.noise == "visit"
             found["noise"] = seeds(number, self._generator("noise", epoch)) if anew else item_seeds(number)

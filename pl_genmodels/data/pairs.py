@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch.utils.data import Dataset
 
 from pl_genmodels.data.base import ImageData
 from pl_genmodels.data.loader import Loader, TensorSet, named
+from pl_genmodels.data.pictures import cut
 from pl_genmodels.types import Batch, ImageShape
 
 DOMAINS = ("source", "target")
@@ -114,18 +114,8 @@ class PairLoader(Loader):
     Args:
         dataset: See `Loader`.
         batch_size: See `Loader`.
-        jitter: Side of the squares to cut at random places (drawn per item and epoch) out of larger pictures on the
-            device, by `PairData`; None cuts them out of the centre at once.
-        size: Side of the pictures, None for points.
         **options: Of `Loader`.
     """
-
-    def __init__(
-        self, dataset: Dataset[Any], batch_size: int, *, jitter: bool = False, size: int | None = None, **options: Any
-    ) -> None:
-        super().__init__(dataset, batch_size, **options)
-        self.jitter = jitter
-        self.size = size
 
     def order(self, epoch: int) -> Tensor:
         """Indices of the pairs as all ranks together visit them in an epoch.
@@ -162,46 +152,6 @@ class PairLoader(Loader):
             found["crop"] = torch.rand(*shape, 2, generator=self._generator("crop", epoch)).expand(-1, 2, -1)
         return found
 
-    def _batches(self, epoch: int, first: int) -> Iterator[Any]:
-        batches = super()._batches(epoch, first)
-        if self.jitter or self.size is None:
-            return batches
-        return ({key: _centred(value, self.size) for key, value in named(batch).items()} for batch in batches)
-
-
-def _centred(value: Any, size: int) -> Any:
-    """The central square of pictures (B, C, H, W); anything else as it is."""
-    if not isinstance(value, Tensor) or value.ndim != 4 or value.shape[-1] == size:
-        return value
-    place = (value.shape[-1] - size) // 2
-    return value[:, :, place : place + size, place : place + size]
-
-
-def cut(images: Tensor, size: int, places: Tensor | None, flip: Tensor | None) -> Tensor:
-    """Squares out of pictures, some of them mirrored, by one index operation.
-
-    Args:
-        images: (B, C, L, L).
-        size: Side of the squares, at most L.
-        places: Of the square along height and width, in [0, 1), (B, 2); None for pictures that have the size already.
-        flip: Whether to mirror left to right, bool (B,), or None.
-
-    Returns:
-        (B, C, size, size).
-    """
-    steps = torch.arange(size, device=images.device)
-    number = len(images)
-    slack = images.shape[-1] - size + 1  # places a crop can have
-    starts = torch.zeros(number, 2, 1, dtype=torch.long, device=images.device)
-    if places is not None:
-        starts = (places * slack).long().clamp(max=slack - 1)[..., None]
-    rows, columns = (starts + steps).unbind(1)  # (B, size) each
-    if flip is not None:
-        columns = torch.where(flip[:, None], columns.flip(1), columns)
-    batch = torch.arange(number, device=images.device)[:, None, None]
-    # around the slice the indices come first: (B, size, size, C)
-    return images[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
-
 
 class PairData(ImageData):
     """Data module of two domains: batches are dicts with `source` and `target`, and `label` where there is one.
@@ -234,11 +184,6 @@ class PairData(ImageData):
         """Shape of one target."""
         return self.target_shape
 
-    @property
-    def load_size(self) -> int | None:
-        """Side of the training pictures before they are cropped; None for points."""
-        return self.target_shape[-1] if len(self.target_shape) == 3 else None
-
     def domain_loader(self, split: str, domain: str) -> Loader:
         """Each image of one domain exactly once over all ranks, in order, not flipped, as uint8 `image`.
 
@@ -261,24 +206,10 @@ class PairData(ImageData):
             one = TensorSet({"image": data.tensors[domain]}, data.name)
         else:
             one = OneDomain(data, domain)
-        return PairLoader(one, self.batch_size, shuffle=False, num_workers=self.num_workers, size=self._size)
+        return PairLoader(one, self.batch_size, shuffle=False, num_workers=self.num_workers, size=self.target_shape[-1])
 
-    @property
-    def _size(self) -> int | None:
-        return self.target_shape[-1] if len(self.target_shape) == 3 else None
-
-    def _loader(self, data: Dataset[Any], **options: Any) -> Loader:
-        on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return PairLoader(
-            data,
-            self.batch_size,
-            seed=self.seed,
-            num_workers=self.num_workers,
-            pin_memory=on_cuda,
-            size=self._size,
-            jitter=bool(options.get("shuffle")) and self.load_size != self._size,
-            **options,
-        )
+    def _make_loader(self, data: Dataset[Any], batch_size: int, **options: Any) -> Loader:
+        return PairLoader(data, batch_size, **options)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
         """Crop, flip, and turn uint8 images into float32 in [-1, 1], on the device that the batch is on.

@@ -56,6 +56,40 @@ def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
     return F.interpolate(images, size=size, mode="bicubic", antialias=True)
 
 
+def cut(images: Tensor, size: int, places: Tensor | None, flip: Tensor | None) -> Tensor:
+    """Squares out of pictures, some of them mirrored, by one index operation.
+
+    Args:
+        images: (B, C, L, L).
+        size: Side of the squares, at most L.
+        places: Of the square along height and width, in [0, 1), (B, 2); None for pictures that have the size already.
+        flip: Whether to mirror left to right, bool (B,), or None.
+
+    Returns:
+        (B, C, size, size).
+    """
+    steps = torch.arange(size, device=images.device)
+    number = len(images)
+    slack = images.shape[-1] - size + 1  # places a crop can have
+    starts = torch.zeros(number, 2, 1, dtype=torch.long, device=images.device)
+    if places is not None:
+        starts = (places * slack).long().clamp(max=slack - 1)[..., None]
+    rows, columns = (starts + steps).unbind(1)  # (B, size) each
+    if flip is not None:
+        columns = torch.where(flip[:, None], columns.flip(1), columns)
+    batch = torch.arange(number, device=images.device)[:, None, None]
+    # around the slice the indices come first: (B, size, size, C)
+    return images[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def centred(value: Any, size: int) -> Any:
+    """The central square of pictures (B, C, H, W); anything else as it is."""
+    if not isinstance(value, Tensor) or value.ndim != 4 or value.shape[-1] == size:
+        return value
+    place = (value.shape[-1] - size) // 2
+    return value[:, :, place : place + size, place : place + size]
+
+
 def with_channels(images: Tensor, channels: int) -> Tensor:
     """Grey pictures as grey or, repeated, as RGB.
 

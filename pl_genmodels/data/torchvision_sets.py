@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from pl_genmodels.data.base import ImageData
 from pl_genmodels.data.labels import FewLabels
 from pl_genmodels.data.loader import TensorSet
-from pl_genmodels.data.pictures import check_picture, luminance, resize, with_channels
+from pl_genmodels.data.pictures import centred, check_picture, luminance, resize, with_channels
 
 
 def read_or_explain(read: Callable[[], Any], root: str, layout: str, download: bool) -> Any:
@@ -237,8 +237,10 @@ class STL10(TorchvisionArrays):
     there is none. All of them take 2.9 GB of memory.
 
     Args:
-        size: Height and width; other than 96 is resized, bicubic with antialiasing.
+        size: Height and width; other than 96 is resized, bicubic with antialiasing, unless `load_size` says more.
         channels: 3, or 1 for the luminance.
+        load_size: Height and width to which pictures are resized before squares of `size` are cut out of them: for
+            training at random places, another one each epoch, else out of the middle. None for `size`, no cut.
         fold: Which 1,000 labels are told, 0 to 9, as published results are measured; None tells all.
         unlabelled: Whether the unlabelled images train too.
         **kwargs: Of `TorchvisionArrays` without `num_val`: `root` holds `stl10_binary`.
@@ -251,14 +253,22 @@ class STL10(TorchvisionArrays):
     layout = "stl10_binary"
 
     def __init__(
-        self, size: int = 96, channels: int = 3, fold: int | None = None, unlabelled: bool = True, **kwargs: Any
+        self,
+        size: int = 96,
+        channels: int = 3,
+        fold: int | None = None,
+        unlabelled: bool = True,
+        load_size: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(size=size, channels=channels, num_val=0, **kwargs)
+        if load_size is not None and load_size < size:
+            raise ValueError(f"load_size: got {load_size}, allowed is {size} (the size) or more")
         if fold is not None and not 0 <= fold <= 9:
             raise ValueError(f"fold: got {fold}, allowed are 0 to 9")
         if unlabelled and (self.labels_per_class is not None or self.partners):
             raise ValueError("unlabelled: got true, allowed with labels_per_class or partners is false")
-        self.fold, self.unlabelled = fold, unlabelled
+        self.fold, self.unlabelled, self.load_size = fold, unlabelled, load_size
         self.save_hyperparameters()
 
     def pictures(self, data: Any) -> Tensor:
@@ -268,9 +278,11 @@ class STL10(TorchvisionArrays):
             data: uint8 array (N, 3, 96, 96).
 
         Returns:
-            uint8 (N, C, size, size).
+            uint8 (N, C, L, L), L = `load_size`, or `size` without one.
         """
-        return _as_asked(torch.from_numpy(data).contiguous(), self.image_shape)
+        channels, size, _ = self.image_shape
+        side = self.load_size or size
+        return _as_asked(torch.from_numpy(data).contiguous(), (channels, side, side))
 
     def load(self, split: str) -> TensorSet:
         """Images of one split.
@@ -279,7 +291,8 @@ class STL10(TorchvisionArrays):
             split: "train", "val" or "test".
 
         Returns:
-            `image` uint8 (N, C, size, size) and `label` int64 (N,).
+            `image` uint8 (N, C, size, size), of training pictures that are yet to be cut (N, C, load_size, load_size),
+            and `label` int64 (N,).
 
         Raises:
             FileNotFoundError: If there are no data in `root`.
@@ -291,7 +304,9 @@ class STL10(TorchvisionArrays):
         options = {"split": kind, "folds": self.fold if trains else None, "download": self.download}
         read = functools.partial(type(self).source, self.root, **options)
         source = read_or_explain(read, self.root, self.layout, self.download)
-        tensors = {"image": self.pictures(source.data), "label": torch.as_tensor(source.labels).long()}
+        pictures, labels = self.pictures(source.data), torch.as_tensor(source.labels).long()
+        tensors = {"image": pictures if trains else centred(pictures, self.image_shape[-1]).contiguous()}
+        tensors["label"] = labels
         images = TensorSet(tensors, f"STL10 {split}")
         if not (trains and self.unlabelled):
             return images

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torchvision.datasets import celeba, cifar, stl10
 
+from pl_genmodels.callbacks.fixed_images import spread_batch
 from pl_genmodels.data import CIFAR10, LSUN, MNIST, STL10, CelebA, FashionMNIST
 
 
@@ -114,7 +115,30 @@ def test_stl_files_are_read(tmp_path, monkeypatch):
     assert data.load("val") is test
 
 
+def test_squares_are_cut_out_of_stl_at_random_and_in_the_middle(tmp_path, monkeypatch):
+    written = write_stl(tmp_path)
+    monkeypatch.setattr(stl10, "check_integrity", lambda path, md5=None: True)
+    data = STL10(root=tmp_path, fold=1, size=64, load_size=96, batch_size=5)
+    middle = data.load("test").tensors["image"].numpy()
+    assert np.array_equal(middle, written["test"][:, :, 16:80, 16:80])
+    raw = next(iter(data.train_dataloader()))
+    places = (raw["crop"] * 33).long().tolist()
+    batch = data.on_after_batch_transfer(raw, 0)
+    for key in ("image", "labelled_image"):
+        assert batch[key].shape == (5, 3, 64, 64)
+        for whole, square, (top, left) in zip(raw[key], batch[key], places, strict=True):
+            assert torch.equal(square, whole[:, top : top + 64, left : left + 64] / 127.5 - 1)
+    assert len({tuple(place) for place in places}) > 1
+    other = STL10(root=tmp_path, fold=1, size=64, load_size=96, batch_size=5).train_dataloader()
+    assert torch.equal(next(iter(other))["crop"], raw["crop"]), "a function of seed and epoch"
+    evaluated = next(iter(data.evaluation_loader("train")))
+    assert torch.equal(evaluated["image"], data.load("train").tensors["image"][:5, :, 16:80, 16:80])
+    assert spread_batch(data, "train", 3)["image"].shape == (3, 3, 64, 64)
+
+
 def test_what_stl_has_not():
+    with pytest.raises(ValueError, match=r"load_size: got 32, allowed is 96 \(the size\) or more"):
+        STL10(load_size=32)
     with pytest.raises(ValueError, match="fold: got 10, allowed are 0 to 9"):
         STL10(fold=10)
     with pytest.raises(ValueError, match="unlabelled: got true, allowed with labels_per_class or partners is false"):
