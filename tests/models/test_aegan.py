@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
 import torch
 from torch import nn
 
@@ -43,10 +44,30 @@ def test_the_error_is_between_generated_images():
     assert torch.equal(term, model.encoder_terms(other, {})["reconstruction"]), "real images do not matter"
 
 
-def test_only_the_encoder_learns_from_it():
-    model = small()
+def test_features_of_the_discriminator_are_compared_too():
+    judge = partial(MLPDiscriminator, hidden_dim=8, num_layers=2)
+    model = small(discriminator=judge, feature_weight=0.5, feature_layer=0)
+    drawn = model.draw(batch())
+    terms = model.encoder_terms(drawn, {})
+    assert torch.equal(terms["reconstruction"], small(discriminator=judge).encoder_terms(drawn, {})["reconstruction"])
+    model.generator.eval()
+    image = model.generator(drawn["latent"])
+    again = model.generator(model.encoder(image))
+    first, second = (model.discriminator(each, with_features=True)[1][0] for each in (image, again))
+    assert torch.allclose(terms["features"], 0.5 * (first - second).square().mean(1))
+    for arguments, message in (
+        ({"feature_weight": -1}, "feature_weight: got -1, allowed is 0 or more"),
+        ({"feature_weight": 1.0, "feature_layer": 2}, "feature_layer: got 2, allowed are -2 to 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            small(discriminator=judge, **arguments)
+
+
+@pytest.mark.parametrize("feature_weight", [0.0, 1.0])
+def test_only_the_encoder_learns_from_it(feature_weight):
+    model = small(feature_weight=feature_weight)
     with model.turn("encoder"):
-        model.encoder_terms(model.draw(batch()), {})["reconstruction"].sum().backward()
+        sum(model.encoder_terms(model.draw(batch()), {}).values()).sum().backward()
     assert all(parameter.grad is not None for parameter in model.encoder.parameters())
     assert all(p.grad is None for network in (model.generator, model.discriminator) for p in network.parameters())
 
