@@ -53,6 +53,7 @@ from pl_genmodels.models.gan.wgan_gp import WGANGP as WGANGP
 from pl_genmodels.models.inference_gan.aae import AAE as AAE
 from pl_genmodels.models.inference_gan.aae_clustering import AAEClustering as AAEClustering
 from pl_genmodels.models.inference_gan.aae_informed import AAEInformed as AAEInformed
+from pl_genmodels.models.inference_gan.aae_reduction import AAEReduction as AAEReduction
 from pl_genmodels.models.inference_gan.aae_semi_supervised import AAESemiSupervised as AAESemiSupervised
 from pl_genmodels.models.inference_gan.aae_supervised import AAESupervised as AAESupervised
 from pl_genmodels.models.inference_gan.aegan import AEGAN as AEGAN

@@ -101,18 +101,23 @@ class AdversarialAutoencoder(LatentGenerator):
 
     # ---- building
 
+    @property
+    def code_dim(self) -> int:
+        """Length of what the encoder gives and of what is compared with it."""
+        return self.generator.latent_dim
+
     def build(self, image_shape: ImageShape) -> None:
         """Create the three networks."""
         generator, encoder, discriminator = self._parts
         self.generator = self.create("generator", generator, image_shape)
-        self.encoder = encoder(image_shape, self.generator.latent_dim)
+        self.encoder = encoder(image_shape, self.code_dim)
         for network in (self.generator, self.encoder):
             stored_for(image_shape, network)
         self.discriminator: nn.Module = self.judges(discriminator)
 
     def judges(self, discriminator: Callable[[tuple[int, ...]], Discriminator]) -> nn.Module:
         """Make the discriminator of codes."""
-        return discriminator((self.generator.latent_dim,))
+        return discriminator((self.code_dim,))
 
     def player_networks(self, player: str) -> list[nn.Module]:
         """The encoder is in the hands of all but the discriminator."""

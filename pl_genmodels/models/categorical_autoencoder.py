@@ -56,7 +56,7 @@ class CategoricalAutoencoder(MixtureAutoencoder):
 
     def judges(self, discriminator: Callable[[tuple[int, ...]], Discriminator]) -> nn.Module:
         """Make the two discriminators."""
-        style_dim = self.generator.latent_dim - self.num_categories
+        style_dim = self.code_dim - self.num_categories
         if style_dim < 1:
             raise ValueError(
                 f"generator: got a latent_dim of {self.generator.latent_dim}, allowed with {self.num_categories} "

@@ -40,7 +40,7 @@ class MixtureAutoencoder(AdversarialAutoencoder):
         """
 
         def noise(count: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
-            return self.prior.noise(count, self.generator.latent_dim, generator, device)
+            return self.prior.noise(count, self.code_dim, generator, device)
 
         mode = self.condition.checked(label, num_samples).to(self.device)
         return self.prior.of_modes(draw_of_seed(noise, num_samples, self.device, seed=seed, first=first), mode)

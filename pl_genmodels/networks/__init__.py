@@ -32,7 +32,7 @@ from pl_genmodels.networks.classifiers import (
     MLPClassifier,
 )
 from pl_genmodels.networks.coded import CodedTranslator
-from pl_genmodels.networks.codes import CodeDiscriminators
+from pl_genmodels.networks.codes import ClusterHeads, CodeDiscriminators
 from pl_genmodels.networks.conditional import (
     ConcatDiscriminator,
     ConcatGenerator,
@@ -105,6 +105,7 @@ __all__ = [
     "CategoricalPrior",
     "ClassDiscriminator",
     "Classifier",
+    "ClusterHeads",
     "CodeDiscriminators",
     "CodedTranslator",
     "ConcatDiscriminator",

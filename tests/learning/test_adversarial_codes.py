@@ -17,6 +17,7 @@ from pl_genmodels.metrics.clustering import confusion, majority_accuracy
 from pl_genmodels.models.inference_gan.aae import AAE
 from pl_genmodels.models.inference_gan.aae_clustering import AAEClustering
 from pl_genmodels.models.inference_gan.aae_informed import AAEInformed
+from pl_genmodels.models.inference_gan.aae_reduction import AAEReduction
 from pl_genmodels.models.inference_gan.aae_semi_supervised import AAESemiSupervised
 from pl_genmodels.models.inference_gan.aae_supervised import AAESupervised
 from pl_genmodels.models.optimizers import GANAdam
@@ -47,6 +48,7 @@ LAST = {
     "aae_supervised": (0.882, 0.855, 0.320),
     "aae_semi_supervised": (0.956, 0.034, 0.040),
     "aae_clustering": (0.780, 12),
+    "aae_reduction": (0.946, 6.00, 0.929, 0.954, 0.916),
     "mnist14": (0.584, 9, 0.880, 0.130),
 }  # measured last, in the order of the checks
 FAST, SLOWER = partial(GANAdam, lr=1e-3), partial(GANAdam, lr=5e-4)
@@ -300,6 +302,50 @@ def semi_supervised():
     ]
 
 
+# ---- the plane
+
+PLANE = {**FEW, "generator": partial(MLPGenerator, latent_dim=2)}
+
+
+def reduction(model=AAEReduction, updates=3000, seed=0, **changes):
+    """Classes of ten labels each have heads of their own in the plane, with held-out codes and samples around them."""
+    made = trained(partial(model, **{**PLANE, **changes}), updates, seed, labels_per_class=10)
+    images, labels = held_out()
+    codes, heads = made.encode(images), made.heads.weight.detach()
+    asked = torch.arange(500) % 10
+    last = LAST["aae_reduction"]
+    share = lambda found, wanted: (found == wanted).float().mean().item()
+    nearest = torch.cdist(codes, heads).argmin(1)
+    return [
+        Check("plane: accuracy of 100 labels", share(made.classify(images), labels), 0.84, 1, last[0]),
+        Check("plane: least distance of heads", torch.pdist(heads).min().item(), 5.7, last=last[1]),
+        Check("plane: nearest head is the label's", share(nearest, labels), 0.84, 1, last[2]),
+        Check("plane: label as asked", share(read(made.sample(500, label=asked, seed=1)), asked), 0.84, 1, last[3]),
+        Check("plane: nearest codes of the same class", classes_in(codes, labels), 0.84, 1, last[4]),
+    ]
+
+
+class Headless(AAEReduction):
+    """Styles alone: all heads are in the middle and stay there."""
+
+    def build(self, image_shape):
+        super().build(image_shape)
+        torch.nn.init.zeros_(self.heads.weight.requires_grad_(False))
+
+
+def test_without_heads_the_plane_knows_no_classes():
+    """Of heads at one place the term has no gradient."""
+    checks = reduction(Headless)
+    print(*checks, sep="\n")
+    assert not any(check.passed for check in checks[1:])
+
+
+def test_heads_that_nothing_keeps_apart_come_near():
+    checks = reduction(head_weight=0.0)
+    print(*checks, sep="\n")
+    assert not checks[1].passed
+
+
 # ---- clusters
 
 CLUSTERS = {**CATEGORICAL, "generator": partial(MLPGenerator, latent_dim=21), "prior": CategoricalPrior(16)}
@@ -389,6 +435,7 @@ ROWS = {
     "aae_supervised": [supervised],
     "aae_semi_supervised": [semi_supervised],
     "aae_clustering": [clustering],
+    "aae_reduction": [reduction],
 }
 
 

@@ -13,6 +13,7 @@ from pl_genmodels.editing.latent_space import LatentSpace
 from pl_genmodels.models.inference_gan.aae import AAE
 from pl_genmodels.models.inference_gan.aae_clustering import AAEClustering
 from pl_genmodels.models.inference_gan.aae_informed import AAEInformed
+from pl_genmodels.models.inference_gan.aae_reduction import AAEReduction
 from pl_genmodels.models.inference_gan.aae_semi_supervised import AAESemiSupervised
 from pl_genmodels.models.inference_gan.aae_supervised import AAESupervised
 from pl_genmodels.networks import (
@@ -252,6 +253,75 @@ def test_classes_are_read_and_labels_are_needed(tmp_path):
         fit(categorical(AAESemiSupervised), Batches([{"image": image}]), tmp_path)
     with pytest.raises(ValueError, match="num_classes: got 3, but there are labels from 0 to 3"):
         fit(categorical(AAESemiSupervised), Batches([batch(label=torch.tensor([0, 1, 2, 3, 0, 0]))]), tmp_path)
+
+
+# ---- a plane of heads
+
+
+def reduction(**arguments):
+    return small(AAEReduction, STYLE, prior=CategoricalPrior(CLASSES), **arguments)
+
+
+def test_the_decoder_sees_the_head_of_the_category_and_the_style_around_it():
+    model = reduction(head_distance=5.0, head_weight=2.0)
+    drawn = model.draw(batch())
+    assert drawn["latent"].shape == (COUNT, CLASSES + STYLE)
+    assert torch.equal(drawn["latent"][:, :CLASSES].sum(1), torch.ones(COUNT))
+    features, image = model.encoder(drawn["image"]), drawn["image"]
+    share, style = features[:, :CLASSES].softmax(1), features[:, CLASSES:]
+    places = share @ model.heads.weight + style
+    terms = terms_of(model, drawn)
+    error = (model.generator(places) - image).square().flatten(1).mean(1)
+    assert torch.allclose(terms["autoencoder"]["reconstruction"], error)
+    of_category, of_style = model.discriminator.of_category, model.discriminator.of_style
+    model.eval()  # without noise on categories
+    fake = terms_of(model, drawn)["encoder"]
+    assert torch.allclose(fake["category"], F.softplus(-of_category(share)))
+    assert torch.allclose(fake["style"], F.softplus(-of_style(style)))
+    assert torch.allclose(model.encode(image), places, atol=1e-6)
+    assert torch.equal(model.reconstruct(image), model.decode(model.encode(image)))
+    assert torch.equal(model.cluster(image), share.argmax(1))
+    assert torch.equal(model.classify(image), share.argmax(1))
+
+
+def test_heads_that_are_too_near_are_pushed_apart_in_a_line():
+    model = reduction(head_distance=5.0, head_weight=2.0)
+    with torch.no_grad():
+        model.heads.weight.copy_(torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 9.0]]))
+    term = model.autoencoder_terms(model.draw(batch()), {})["heads"]
+    assert torch.allclose(term, torch.full((COUNT,), 2.0 * (5 - 3)))  # the third is 9 and more from both
+    term.mean().backward()
+    assert torch.allclose(model.heads.weight.grad, torch.tensor([[2.0, 0.0], [-2.0, 0.0], [0.0, 0.0]]))
+
+
+def test_samples_of_a_category_lie_around_its_head():
+    model = reduction()
+    style = model.draw_latents_of(0, 500, seed=3) - model.heads.weight[0]
+    assert torch.allclose(style.std(0), torch.ones(STYLE), atol=0.1)
+    assert torch.allclose(model.draw_latents_of(2, 500, seed=3), style + model.heads.weight[2], atol=1e-6)
+    assert model.draw_latents(7, seed=0).shape == (7, STYLE)
+    assert torch.equal(model.draw_latents(7, seed=0)[3:], model.draw_latents(4, seed=0, first=3))
+    assert torch.equal(model.sample(5, label=1, seed=2), model.decode(model.draw_latents_of(1, 5, seed=2)))
+
+
+def test_heads_are_learnt_with_the_autoencoder_alone(tmp_path):
+    model = reduction()
+    drawn, reached = model.draw(batch()), {}
+    for player in model.players:
+        model.zero_grad()
+        with model.turn(player):
+            sum(getattr(model, f"{player}_terms")(drawn, {}).values()).sum().backward()
+        reached[player] = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    assert reached.pop("autoencoder") == {"encoder", "generator", "heads"}
+    assert not any("heads" in found for found in reached.values())
+    unlabelled = reduction(labels=False)
+    fit(unlabelled, Batches([{"image": batch()["image"]}] * 2), tmp_path)
+    assert unlabelled.generator_updates == 2
+    assert not unlabelled.num_classes
+    with pytest.raises(ValueError, match="an AAEReduction needs 'label' too; allowed without labels is labels: false"):
+        fit(reduction(), Batches([{"image": batch()["image"]}]), tmp_path)
+    with pytest.raises(ValueError, match="head_distance: got -1, allowed is 0 or more"):
+        reduction(head_distance=-1)
 
 
 def test_a_discriminator_of_codes_is_not_taken_for_one_of_images():
