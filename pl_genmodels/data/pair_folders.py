@@ -71,12 +71,7 @@ class PairFolders(PairData):
         self.crop = crop
         self.direction = check_direction(direction)
         self.in_memory = in_memory
-        self._load_size = load_size or size
-
-    @property
-    def load_size(self) -> int:
-        """Side of the training pictures before they are cropped."""
-        return self._load_size
+        self.load_size: int = load_size or size
 
     def folder_for(self, split: str, suffix: str = "") -> str:
         """Folder that a split is read from.
@@ -103,7 +98,7 @@ class PairFolders(PairData):
 
     def side(self, split: str) -> int:
         """Side of the pictures of a split as they are read."""
-        return self._load_size if split == "train" else self.target_shape[-1]
+        return self.load_size if split == "train" else self.target_shape[-1]
 
 
 class UnalignedFolders(PairFolders):

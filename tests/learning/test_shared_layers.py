@@ -121,17 +121,22 @@ def test_unit_changes_the_colour_and_keeps_the_shape():
 
 
 def test_xgan_changes_the_colour_and_keeps_the_shape():
+    """Without adversaries nothing brings the codes of the two domains together; the colour is the decoder's anyway.
+
+    Without the GAN's term alone all translations are blue too, with an overlap of 0.903 after 300 updates: what it adds
+    cannot be told from shapes in one colour.
+    """
     falling = partial(ConstantThenLinear, constant_epochs=450, decay_epochs=450)
     schedules = {"scheduler_generator": falling, "scheduler_discriminator": falling, "scheduler_interval": "step"}
     blue, overlap, _ = recoloured(XGAN, norm="instance", **schedules)
-    without, *_ = recoloured(XGAN, norm="instance", updates=300, adversarial_weight=0.0)
+    _, without, _ = recoloured(XGAN, norm="instance", updates=300, adversarial_weight=0.0, domain_weight=0.0)
     checks = [
         Check("blue translations", blue, 0.97, 1, LAST["xgan"][0]),
         Check("overlap with the source's shape", overlap, 0.9, 1, LAST["xgan"][1]),
-        Check("blue translations without adversaries", without, 0, 0.5, LAST["xgan"][2]),
+        Check("overlap without adversaries", without, 0, 0.5, LAST["xgan"][2]),
     ]
     print(*checks, sep="\n")
     assert passed(checks)
 
 
-LAST = {"cogan": (0.97, 0.12), "unit": (1.0, 0.822, 0.011), "xgan": (1.0, 0.988)}
+LAST = {"cogan": (0.97, 0.12), "unit": (1.0, 0.822, 0.011), "xgan": (1.0, 0.988, 0.090)}
