@@ -100,6 +100,13 @@ def test_a_class_in_place_of_a_default_one_starts_from_its_own_defaults(capsys, 
     assert (of_generator["lr"], of_generator["momentum"]) == (own[SGD], 0.25)
 
 
+def test_a_batch_of_one_has_no_statistics(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    short = ["--data.batch_size", "1", "--trainer.limit_train_batches", "1", "--trainer.callbacks", "[]"]
+    said = fails(capsys, "fit", "--config", str(ROOT / "configs" / "gan.yaml"), *short)
+    assert said == "error: data.batch_size: got a batch of 1, allowed with batch normalisation are 2 or more"
+
+
 def test_a_class_within_another_starts_from_its_own_defaults_too(capsys, tmp_path):
     """This encoder takes the place of an MLPEncoder, whose hidden layers have 400 units."""
     encoder = {"class_path": "ConvEncoder", "init_args": {"channels": 8}}

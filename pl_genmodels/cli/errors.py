@@ -132,6 +132,8 @@ def sentence_for(error: BaseException) -> str | None:
             return f"{keys.get(Path(_raised_in(link)).name, 'trainer')}: {_one_line(link)}"
         if "SyncBatchNorm layers only work with GPU modules" in str(link):
             return "trainer.sync_batchnorm: got true, which needs GPUs; leave it out on the CPU"
+        if str(link).startswith("Expected more than 1 value per channel when training"):
+            return "data.batch_size: got a batch of 1, allowed with batch normalisation are 2 or more"
     return None
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from pl_genmodels.layers import Augmentation, ImagePool
+from pl_genmodels.layers import Augmentation, ImagePool, mixes_pictures
 from pl_genmodels.losses import AdversarialLoss, Constraint, NonSaturating, Penalty
 from pl_genmodels.losses.precision import at_least_single
 from pl_genmodels.models.latent_generator import LatentGenerator
@@ -138,6 +139,16 @@ class LatentGAN(LatentGenerator):
         return super().networks_to_shard()
 
     # ---- the two players
+
+    def on_train_start(self) -> None:
+        """Warn of a penalty on a sample's own gradient where samples of a batch influence each other."""
+        super().on_train_start()
+        own = [penalty.name for penalty in self.penalties if penalty.double_backward]
+        if own and mixes_pictures(self.discriminator):
+            rank_zero_warn(
+                f"penalties: got {', '.join(own)}, of gradients sample by sample, and a discriminator with batch "
+                "normalisation, which mixes the samples of a batch; better is one without"
+            )
 
     def draw_for_clock(self, batch: Batch) -> Batch:
         """New latents for the generator's turn."""

@@ -135,7 +135,11 @@ def test_partners_have_the_label_and_are_never_the_same(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
-    [({"kl_weight": -1.0}, "kl_weight: got -1.0"), ({"swap_weight": -1.0}, "swap_weight: got -1.0")],
+    [
+        ({"kl_weight": -1.0}, "kl_weight: got -1.0"),
+        ({"swap_weight": -1.0}, "swap_weight: got -1.0"),
+        ({"generator_batch_factor": 2}, "generator_batch_factor: got 2, allowed is 1"),
+    ],
 )
 def test_what_is_out_of_range(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from functools import partial
 
 import pytest
@@ -29,6 +30,8 @@ from pl_genmodels.models.gan.unrolled_gan import UnrolledGAN
 from pl_genmodels.models.lookahead import Lookahead
 from pl_genmodels.models.optimizers import GANAdam, HistoricalAdam
 from pl_genmodels.networks import (
+    DCGANDiscriminator,
+    DCGANGenerator,
     MinibatchDiscriminator,
     MLPDiscriminator,
     MLPGenerator,
@@ -255,8 +258,23 @@ def test_an_optimiser_that_cannot_be_unrolled(optimizer, named, tmp_path):
         fit(model, loader(1), tmp_path)
 
 
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_a_penalty_of_single_samples_and_a_norm_of_the_batch(batch_norm, tmp_path):
+    """A gradient of the sum of logits is then not that of each sample."""
+    networks = {
+        "generator": partial(DCGANGenerator, latent_dim=3, channels=2),
+        "discriminator": partial(DCGANDiscriminator, channels=2, batch_norm=batch_norm),
+    }
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(gan((1, 16, 16), penalties=[R1()], **networks), loader(1, (1, 16, 16)), tmp_path)
+    assert any("penalties: got r1, of gradients sample by sample" in str(each.message) for each in caught) == batch_norm
+
+
 def test_what_unrolling_does_not_go_with():
     with pytest.raises(ValueError, match="penalties: got some, allowed are none"):
         gan(model=UnrolledGAN, penalties=[R1()])
+    with pytest.raises(ValueError, match="generator_batch_factor: got 2, allowed is 1"):
+        gan(model=UnrolledGAN, generator_batch_factor=2)
     with pytest.raises(ValueError, match="unrolled_steps: got -1"):
         gan(model=UnrolledGAN, unrolled_steps=-1)

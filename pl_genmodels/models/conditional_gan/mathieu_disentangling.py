@@ -46,7 +46,7 @@ class MathieuDisentangling(ConditionalGAN):
         **kwargs: See `ConditionalGAN`.
 
     Raises:
-        ValueError: For a negative weight or an empty s.
+        ValueError: For a negative weight, an empty s, or a larger batch of the generator.
     """
 
     paper = Paper(
@@ -81,6 +81,8 @@ class MathieuDisentangling(ConditionalGAN):
                 raise ValueError(f"{name}: got {value}, allowed is 0 or more")
         if specified_dim < 1:
             raise ValueError(f"specified_dim: got {specified_dim}, allowed is 1 or more")
+        if (factor := kwargs.get("generator_batch_factor", 1)) > 1:
+            raise ValueError(f"generator_batch_factor: got {factor}, allowed is 1, since samples are made of pictures")
         self.reconstruction_weight, self.swap_weight, self.adversarial_weight, self.kl_weight = weights
         self.specified_dim, self._make_encoder = specified_dim, encoder
         super().__init__(image_shape, condition=condition, discriminator=discriminator, **kwargs)

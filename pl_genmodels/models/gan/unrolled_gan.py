@@ -37,8 +37,8 @@ class UnrolledGAN(LatentGAN):
         **kwargs: See `LatentGAN`; no penalties, which would be differentiated three times.
 
     Raises:
-        ValueError: For a negative K or penalties; when fitting starts, for an optimiser of the discriminator whose step
-            cannot be differentiated.
+        ValueError: For a negative K, penalties or a larger batch of the generator; when fitting starts, for an
+            optimiser of the discriminator whose step cannot be differentiated.
     """
 
     paper = Paper(
@@ -63,6 +63,10 @@ class UnrolledGAN(LatentGAN):
         if kwargs.get("penalties"):
             raise ValueError(
                 "penalties: got some, allowed are none with unrolled steps, which would differentiate them"
+            )
+        if (factor := kwargs.get("generator_batch_factor", 1)) > 1:
+            raise ValueError(
+                f"generator_batch_factor: got {factor}, allowed is 1 with unrolled steps, which see real samples too"
             )
         super().__init__(image_shape, generator=generator, discriminator=discriminator, loss=loss, **kwargs)
         self.unrolled_steps = unrolled_steps
