@@ -56,6 +56,17 @@ def test_editors_know_every_model():
         assert system.model.__name__ in dir(pl_genmodels)
 
 
+def test_what_is_no_code_is_installed_too():
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    package, patterns = ROOT / "pl_genmodels", project["package-data"]["pl_genmodels"]
+    for path in package.rglob("*"):
+        if path.is_file() and path.suffix not in (".py", ".pyc"):
+            assert any(path.relative_to(package).match(pattern) for pattern in patterns), path
+    configs = [path for globs in project["data-files"].values() for pattern in globs for path in ROOT.glob(pattern)]
+    assert set(configs) == set((ROOT / "configs").rglob("*.yaml"))
+
+
 def test_listing_has_every_system_and_config():
     lines = listing().splitlines()
     assert len(lines) == len(systems()) + 1

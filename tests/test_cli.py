@@ -363,6 +363,22 @@ def test_what_is_missing_is_named(arguments, sentence, capsys):
     assert sentence in fails(capsys, *arguments)
 
 
+@pytest.mark.parametrize("home", ["beside", "installed"])
+def test_configs_are_found_from_any_folder(home, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if home == "installed":
+        (tmp_path / "share" / "pl_genmodels").mkdir(parents=True)
+        (tmp_path / "share" / "pl_genmodels" / "configs").symlink_to(ROOT / "configs")
+        monkeypatch.setattr("pl_genmodels.cli.configs.__file__", str(tmp_path / "a" / "b" / "c"))
+        monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    for option in (["--config", "configs/gan.yaml"], ["--config=configs/gan.yaml"]):
+        with pytest.raises(SystemExit) as exit:
+            main(["fit", *option, "--print_config"])
+        assert exit.value.code == 0
+        assert yaml.safe_load(capsys.readouterr().out)["model"]["class_path"].endswith("GAN")
+    assert "did you mean" in fails(capsys, "fit", "--config", "configs/gann.yaml")
+
+
 @pytest.mark.parametrize("argument", ["--help", "-h", "help"])
 def test_help_lists_every_command(argument, capsys):
     main([argument])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pl_genmodels import __version__
-from pl_genmodels.cli.configs import require_configs
+from pl_genmodels.cli.configs import with_configs
 from pl_genmodels.cli.errors import fail, sentence_for
 from pl_genmodels.cli.lightning import GenerativeCLI
 from pl_genmodels.cli.overview import overview
@@ -55,8 +55,8 @@ def main(args: Sequence[str] | None = None) -> None:
         elif arguments and arguments[0] in VERBS:
             run_verb(arguments[0], arguments[1:])
         else:
-            require_configs(arguments)
-            GenerativeCLI(args)
+            found = with_configs(arguments)
+            GenerativeCLI(args if found == arguments else found)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except SIGTERMException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,29 +12,51 @@ import yaml
 from pl_genmodels.cli.explaining import TOP
 
 
-def require_configs(arguments: Sequence[str]) -> None:
-    """Refuse config files that the parser would refuse without saying which.
+def with_configs(arguments: Sequence[str]) -> list[str]:
+    """Arguments with the package's own `configs/...` found from any folder.
+
+    Args:
+        arguments: Of the command line.
+
+    Returns:
+        The same, with such files under their full names.
 
     Raises:
         ValueError: For a file that is missing, no YAML, or holds no keys.
     """
+    found = list(arguments)
     for place, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name not in ("--config", "-c"):
             continue
         if not equals:
-            value = arguments[place + 1] if place + 1 < len(arguments) else ""
+            place += 1
+            value = arguments[place] if place < len(arguments) else ""
         if not value or value.startswith("--"):
             raise ValueError("config: the name of a file is missing behind --config")
-        if "\n" not in value and ": " not in value:  # else it is a config itself
-            _require_config(value)
+        if "\n" in value or ": " in value:  # a config itself
+            continue
+        path = _found(value)
+        _require_config(path)
+        if path != value:
+            found[place] = f"{name}={path}" if equals else path
+    return found
+
+
+def _found(path: str) -> str:
+    """A file of this folder, else of the package's own configs, beside it or where pip has put them."""
+    if Path(path).parts[:1] != ("configs",) or Path(path).exists():
+        return path
+    homes = (Path(__file__).parents[2], Path(sysconfig.get_path("data"), "share", "pl_genmodels"))
+    return next((str(home / path) for home in homes if (home / path).is_file()), path)
 
 
 def _require_config(path: str) -> None:
     if Path(path).is_dir():
         raise ValueError(f"config: got {path!r}, which is a folder, allowed is a YAML file")
     if not Path(path).is_file():
-        near = difflib.get_close_matches(Path(path).name, [file.name for file in Path(path).parent.glob("*.y*ml")], n=1)
+        folder = Path(_found("configs/gan.yaml")).parent if Path(path).parts[0] == "configs" else Path(path).parent
+        near = difflib.get_close_matches(Path(path).name, [file.name for file in folder.glob("*.y*ml")], n=1)
         hint = f"; did you mean {str(Path(path).with_name(near[0]))!r}?" if near else ""
         raise ValueError(f"config: there is no file {path!r}{hint}")
     try:
