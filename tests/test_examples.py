@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-TINY = {"mode_collapse": ["2"]}  # arguments of examples that would take minutes
+TINY = {"mode_collapse": ["2"], "compare_in_wandb": ["1"]}  # arguments of examples that would take minutes
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 

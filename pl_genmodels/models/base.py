@@ -296,9 +296,16 @@ class GenerativeModule(Recorded, LightningModule, ABC):
         """A batch by name, in the Trainer's precision: Lightning converts what the loader yields, before it is a float.
 
         Raises:
-            ValueError: If an entry of `batch_keys` is missing.
+            ValueError: If an entry is missing whose shape the networks have.
         """
-        return self.trainer.precision_plugin.convert_input(as_batch(batch, self.batch_keys))
+        named = as_batch(batch, self.batch_keys)
+        for key in self.batch_keys[:2]:
+            if key not in named and key in self.shape_keys.values():
+                raise ValueError(
+                    f"batch: has keys {sorted(named)}, but a {type(self).__name__} needs {key!r} too; allowed are "
+                    f"tuples ({', '.join(self.batch_keys[:2])}) or dicts with both"
+                )
+        return self.trainer.precision_plugin.convert_input(named)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Averaged weights are moved with the module, but never below single precision, where an average stands still.

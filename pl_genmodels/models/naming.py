@@ -39,7 +39,9 @@ class NamingModule(AdversarialModule):
         """
         if self.images_seen:
             return
-        _, labels = self.labelled(batch)
+        images, labels = self.labelled(batch)
+        if labels.shape != (len(images),):
+            raise ValueError(f"label: got shape {tuple(labels.shape)}, allowed is one class a sample, ({len(images)},)")
         data = data_of(self)
         theirs = getattr(data, "num_classes", None) or 0
         if theirs > self.num_classes:
