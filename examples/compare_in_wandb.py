@@ -1,6 +1,6 @@
 """A GAN and a VAE of the same digits in the charts of one Weights & Biases project, judged by the same FID.
 
-`python examples/compare_in_wandb.py` takes two minutes on two cores; with WANDB_MODE=offline it needs no account.
+`python examples/compare_in_wandb.py` takes a minute or two on two cores; with WANDB_MODE=offline it needs no account.
 """
 
 from __future__ import annotations

@@ -155,7 +155,8 @@ def require_own_settings(optimizers: Iterable[Optimizer]) -> None:
         ValueError: If there is one.
     """
     for optimizer in optimizers:
-        missing = optimizer.defaults.keys() - optimizer.param_groups[0].keys()
+        # torch adds "differentiable" to the defaults of every optimiser that is loaded, not to its groups
+        missing = optimizer.defaults.keys() - optimizer.param_groups[0].keys() - {"differentiable"}
         if missing:
             raise ValueError(
                 f"ckpt_path: the checkpoint was written with another optimizer than {type(optimizer).__name__} (one "
