@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pl_genmodels.data.pictures import fit, opened, to_float, to_mode, to_tensor
 
-MOST_PIXELS = 16_000_000  # of a picture to which edits are carried over; that takes about 1 GB
+MOST_PIXELS = 16_000_000  # of a picture to which edits are carried over; in colour that takes 2 GB for a moment
 
 
 def read_upload(path: Path, shape: Sequence[int]) -> tuple[Tensor, Tensor | None, str]:

@@ -127,8 +127,10 @@ def test_encoders_that_know_the_label_are_told_the_likely_one(use, tmp_path):
         found = use(model, "--label", "1,0", folder=tmp_path / type(model).__name__)
         assert np.abs(found.astype(int) - as_grid(rows, 64 // shape[-1]).astype(int)).max() <= 1
     model = cvae()
-    bounds = [model.log_likelihood(image, 2000, label) for label in range(3)]
-    assert torch.equal(model.likely_labels(image, 2000), torch.stack(bounds).argmax(0))
+    torch.manual_seed(0)
+    bounds = [model.log_likelihood(image, 50, label) for label in range(3)]
+    torch.manual_seed(0)
+    assert torch.equal(model.likely_labels(image, 50), torch.stack(bounds).argmax(0))
 
 
 def test_styles_of_pictures_get_other_labels(use, tmp_path):

@@ -19,6 +19,7 @@ from pl_genmodels.explorer.strokes import brush_of, colour_of, covered, read_dra
 from pl_genmodels.explorer.uploads import read_upload
 from pl_genmodels.explorer.wishes import Wishes
 from pl_genmodels.models.baselines.pca import PCA
+from pl_genmodels.models.vae.cvae import CVAE
 from pl_genmodels.models.vae.vae import VAE
 from pl_genmodels.networks import DCGANDiscriminator, DCGANGenerator
 from tests.explorer.models import CONDITIONS, SHAPE, conditional, contrasted, spots
@@ -173,6 +174,11 @@ def test_a_code_is_read_off_an_upload():
     said = explorer.model.represent(image)[0]
     assert torch.allclose(explorer.values_of(image), torch.stack([said[:3].argmax().float(), said[3]]))
     assert Explorer(conditional("label")).values_of(image) is None
+    explorer = Explorer(CVAE(SHAPE, latent_dim=3, num_classes=3).eval())
+    torch.manual_seed(0)
+    bounds = [explorer.model.log_likelihood(image, 50, label) for label in range(3)]
+    torch.manual_seed(0)
+    assert explorer.values_of(image) == torch.stack(bounds).argmax(), "the label under which it is most probable"
 
 
 def test_paint_moves_the_latent_towards_the_colour(session):
