@@ -6,13 +6,14 @@ import inspect
 from unittest import mock
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from pl_genmodels.models import finite
 from pl_genmodels.models.adversarial import AdversarialModule
 from pl_genmodels.models.latent_grids import given_label
 from tests.models.harness import Recorder, SaveAt, fresh, trainer
-from tests.pretended_cuda import CUDA, Steps, pretended_cuda, trainer_options
+from tests.pretended_cuda import COPIES, CUDA, WITH_INDICES, Steps, pretended_cuda, trainer_options
 
 BATCHES, BATCH = 5, 4
 CRITIC_STEPS, FOR_EVER = 3, 1000
@@ -60,6 +61,17 @@ def stays_on_its_device(built, folder):
             for value in tree_iter(result):
                 assert not isinstance(value, torch.Tensor) or value.is_cuda, f"{name} leaves the device"
     assert waited.keys() == WAITS.get(model.stem(), {}).keys(), waited
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses operations on several devices, which products of the meta device do not."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function not in WITH_INDICES | COPIES:
+            kinds = {x.device for x in tree_iter((args, kwargs)) if isinstance(x, torch.Tensor) and x.ndim}
+            assert len(kinds) < 2, f"{function} on {kinds}"
+        return function(*args, **kwargs)
 
 
 def shortened(built):

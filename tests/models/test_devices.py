@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from pl_genmodels.data import Ring8
+from pl_genmodels.losses import Gaussian
 from pl_genmodels.models.gan.gan import GAN
 from pl_genmodels.models.gan.wgan_gp import WGANGP
-from tests.models.devices import stays_on_its_device
+from pl_genmodels.models.vae.vae import VAE
+from tests.models.devices import OneDevice, stays_on_its_device
 from tests.models.harness import Built, assert_same, fresh, snapshot, trainer
 from tests.pretended_cuda import Steps, WrongDeviceError, pretended_cuda, trainer_options
 from tests.small import gan
@@ -116,6 +118,14 @@ def test_mixed_precision_and_the_optimisers_are_the_gpus(waited):
     assert all(value.is_cuda for state in optimizer.state.values() for value in state.values())
 
 
+def test_products_of_two_devices_are_seen_on_the_meta_device_too():
+    x = torch.ones(2, 3, device="meta")
+    with OneDevice():
+        assert (x @ x.T).is_meta
+        with pytest.raises(AssertionError, match="mm"):
+            x @ torch.ones(3, 2)
+
+
 # ---- whole runs
 
 
@@ -137,6 +147,18 @@ def test_a_run_computes_what_it_does_on_a_cpu(tmp_path):
             model.cpu()
             states.append(snapshot(model, runner))
     assert_same(*states)
+
+
+@pytest.mark.parametrize("model", [gan, lambda: VAE((2,), likelihood=Gaussian())], ids=["gan", "vae"])
+@pytest.mark.parametrize("precision", ["16-mixed", "bf16-true", "64-true"])
+def test_other_precisions_stay_on_the_device(precision, model, tmp_path):
+    """The loss scaler of `16-mixed` is the device's; torch reads from it at each step whether that is left out."""
+    with pretended_cuda() as waited:
+        built, options = ring(model()), {"max_epochs": 1, "limit_train_batches": 4, "log_every_n_steps": 4}
+        runner = trainer(tmp_path, callbacks=[Steps()], precision=precision, **options, **trainer_options())
+        runner.fit(built.model, built.data)
+        assert (built.model.loss_scaler is not None) == (precision == "16-mixed")
+    assert precision == "16-mixed" or not waited
 
 
 class OnTheCPU(GAN):
