@@ -1,13 +1,16 @@
-"""WGAN-GP in somebody's existing Lightning project: their DataModule, their network, our module."""
+"""WGAN-GP in somebody's existing Lightning project: their data, network, logger and callbacks, our module."""
 
 from __future__ import annotations
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pl_genmodels import WGANGP, load
+from pl_genmodels.callbacks import SampleGrid
 from pl_genmodels.networks import Generator
 
 
@@ -42,7 +45,13 @@ class UpsamplingGenerator(Generator):
 
 
 if __name__ == "__main__":
-    trainer = Trainer(max_steps=10, logger=False, gradient_clip_val=1.0)
+    best = ModelCheckpoint(monitor="generator/loss", filename="best")
+    trainer = Trainer(
+        max_steps=10,
+        gradient_clip_val=1.0,
+        logger=CSVLogger("logs", name="stripes"),
+        log_every_n_steps=5,
+        callbacks=[best, LearningRateMonitor(), SampleGrid(every_n_images=500)],  # the last is ours
+    )
     trainer.fit(WGANGP(generator=UpsamplingGenerator), Stripes())
-    trainer.save_checkpoint("stripes.ckpt")
-    print(load("stripes.ckpt").sample(4).shape)
+    print(load(best.best_model_path).sample(4).shape, "pictures and curves in", trainer.log_dir)

@@ -72,7 +72,16 @@ class Labels(Condition):
         return self.num_classes
 
     def vectors(self, values: Tensor) -> Tensor:  # noqa: D102
-        return F.one_hot(values.long(), self.num_classes).to(torch.get_default_dtype())
+        try:
+            return F.one_hot(values.long(), self.num_classes).to(torch.get_default_dtype())
+        except RuntimeError as error:  # on a GPU the kernel says so
+            low, high = (int(value) for value in values.aminmax())
+            if low >= 0 and high < self.num_classes:
+                raise
+            raise ValueError(
+                f"label: got {low} to {high}, allowed are 0 to {self.num_classes - 1}, the model's {self.num_classes} "
+                "classes"
+            ) from error
 
     def draw(self, count: int, generator: torch.Generator | None, device: torch.device) -> Tensor:  # noqa: D102
         return torch.randint(self.num_classes, (count,), generator=generator, device=device)

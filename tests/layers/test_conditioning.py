@@ -123,3 +123,8 @@ def test_a_conditioned_network_is_one_of_samples():
             return (x * condition).sum(1)
 
     assert Conditioned(Both(), torch.tensor([[2.0, 1.0]]))(torch.tensor([[3.0, 4.0]])).tolist() == [10.0]
+
+
+def test_labels_beyond_the_classes_are_told():
+    with pytest.raises(ValueError, match=r"label: got 0 to 3, allowed are 0 to 2, the model's 3 classes"):
+        Labels(3).vectors(torch.tensor([0, 3]))
