@@ -51,8 +51,9 @@ def arrays(path):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_device_changes_nothing_of_what_is_written(verb, tmp_path):
+def test_the_device_changes_nothing_of_what_is_written(verb, tmp_path, monkeypatch):
     model, run, out = VERBS[verb]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     torch.manual_seed(0)
     path, found = saved(model(), tmp_path / "model.ckpt"), []
     for device, where in (("cpu", contextlib.nullcontext), ("cuda", pretended_cuda)):

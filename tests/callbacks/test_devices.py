@@ -16,7 +16,7 @@ from pl_genmodels.metrics import digit_classifier
 from tests.models.harness import CONFIGS, Built, Recorder, fresh, trainer
 from tests.pretended_cuda import pretended_cuda, trainer_options
 
-FEW = {"every_n_images": 8, "num_samples": 8, "num_completions": 2, "num_steps": 3, "num_batches": 1}
+FEW = {"every_n_images": 20, "num_samples": 4, "num_completions": 2, "num_steps": 3, "num_batches": 1}
 
 
 def kinds(config):
@@ -47,7 +47,7 @@ def untrained(monkeypatch, tmp_path):
 
 def build(name):
     config = next(config for config in CONFIGS if config.stem == name)
-    arguments = ["--config", str(config), "--data.batch_size", "4", "--trainer.logger", "false"]
+    arguments = ["--config", str(config), "--data.batch_size", "20", "--trainer.logger", "false"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         cli = GenerativeCLI([*arguments, "--trainer.enable_checkpointing", "false"], run=False)
@@ -70,7 +70,7 @@ def run(built, folder, **options):
     model, data, callbacks = fresh(built)
     torch.manual_seed(1)
     recorder, own = Recorder(), [ExactResume(), LastCheckpoint()]
-    flags = {"max_epochs": 1, "limit_train_batches": 5, "limit_val_batches": 1, "num_sanity_val_steps": 0}
+    flags = {"max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 1, "num_sanity_val_steps": 0}
     flags |= {"enable_checkpointing": True}
     runner = trainer(folder, logger=recorder, callbacks=[*callbacks, *own], **{**flags, **options})
     runner.fit(model, data)
