@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar
 
+from typing_extensions import Self
+
 SIZE = re.compile(r"^num_|_dim$|channels$")
 """Names of arguments that count something."""
 
@@ -28,7 +30,7 @@ class Recorded:
     supplies: ClassVar[dict[str, tuple[str, ...]]] = {}
     """By the name of an argument: what the object supplies to that one besides, and the spec of that one leaves out."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Bind the arguments before `__init__` sees them."""
         if cls.__init__ is object.__init__ and (args or kwargs):  # object itself no longer checks
             raise TypeError(f"{cls.__name__}() takes no arguments, got {args or kwargs}")
