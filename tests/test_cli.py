@@ -294,6 +294,7 @@ def test_help_of_a_model(capsys):
         (["--trainer.accumulate_grad_batches", "0"], ["accumulate_grad_batches: got 0, allowed is 1 or more"]),
         (["--seed_everything=-5"], ["seed_everything: -5", "0 to"]),
         (["--ckpt_path", "best"], ["ckpt_path", "best"]),
+        (["--model.help", "DCGANN"], ["model.help: there is no class 'DCGANN'", "did you mean 'DCGAN'"]),
         (["--config"], ["config: the name of a file is missing"]),
     ],
     ids=lambda value: "=".join(value[:2]) if isinstance(value, list) and value[0].startswith("--") else "",
@@ -414,6 +415,17 @@ def test_more_classes_than_the_model_knows_are_told_before_training(capsys, tmp_
     config = str(ROOT / "configs" / "cgan.yaml")
     said = fails(capsys, "fit", "--config", config, *options, "--model.condition.init_args.num_classes", "2")
     assert "label: got" in said or "num_classes: got 2, but ImageFolder has 3 classes; allowed is 3 or more" in said
+
+
+def test_an_account_that_is_missing_is_one_sentence(capsys, place, monkeypatch):
+    from wandb.errors import UsageError
+
+    def refuse(*args, **kwargs):
+        raise UsageError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.setattr("wandb.init", refuse)
+    said = fails(capsys, "fit", "--config", CONFIG, *SHORT, "--trainer.logger", "WandbLogger")
+    assert "trainer.logger: No API key configured. Use `wandb login` to log in. --trainer.logger.offline true" in said
 
 
 def test_a_broken_picture_that_a_worker_finds_is_named(capsys, tmp_path):

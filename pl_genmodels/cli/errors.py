@@ -125,6 +125,8 @@ def sentence_for(error: BaseException) -> str | None:
             return f"trainer: {_one_line(link)}"
         if str(link).startswith("Error(s) in loading state_dict"):
             return _of_other_networks(str(link))
+        if type(link).__module__.startswith("wandb.errors"):
+            return f"trainer.logger: {_one_line(link)} --trainer.logger.offline true needs no account."
         if names_lost_rank(link):
             return str(link.args[0])
         if isinstance(link, (ValueError, RuntimeError)) and any(part in _raised_in(link) for part in LIGHTNING):

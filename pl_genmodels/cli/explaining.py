@@ -105,6 +105,11 @@ def _unknown_option(message: str, where: str) -> str | None:
 
 def _unknown_class(message: str, where: str) -> str | None:
     """What is said of a class that there is not."""
+    asked_for = re.search(r"(\w+)\.help: .*Expected a dot import path string: (\S+)", message, re.DOTALL)
+    if asked_for:
+        return f"{asked_for[1]}.help: there is no class {asked_for[2]!r}" + _choices(
+            asked_for[2], classes_for(asked_for[1])
+        )
     key = where.rpartition(".")[2]
     name = re.search(r"Expected a dot import path string: (\S+)", message)
     if name and key:
