@@ -40,9 +40,9 @@ pytestmark = pytest.mark.learning
 
 LAST = {
     "aae": {
-        "normal": (0.00845, 0.613, 0.655),
-        "ring": (0.0257, 0.319, 0.580, 0.881, 10),
-        "roll": (0.00837, 0.951, 0.593),
+        "normal": (0.00146, 0.975, 0.521),
+        "ring": (0.0159, 0.875, 0.509, 0.923, 10),
+        "roll": (0.00837, 0.925, 0.593),
     },
     "aae_informed": (0.906, 1.0),
     "aae_supervised": (0.882, 0.855, 0.320),
@@ -89,11 +89,11 @@ def read(images):
 # ---- priors
 
 
-def energy_distance(codes, drawn, number=200, permutations=400, repeats=10):
+def energy_distance(codes, drawn, number=200, permutations=400, repeats=40):
     """Of all codes from draws; and of some of them, in units of the level that 5 % of equal samples exceed.
 
-    It is twice the squared maximum mean discrepancy under the kernel -|x - y|. Of some of them: the first choice's, and
-    the mean over ten choices.
+    It is twice the squared maximum mean discrepancy under the kernel -|x - y|. Of some of them: the share of forty
+    choices that stay below their level, and the mean of the first ten.
     """
     whole = 2 * torch.cdist(codes, drawn).mean() - torch.cdist(codes, codes).mean() - torch.cdist(drawn, drawn).mean()
     generator = torch.Generator().manual_seed(0)
@@ -106,30 +106,39 @@ def energy_distance(codes, drawn, number=200, permutations=400, repeats=10):
         signs = torch.stack([sign[torch.randperm(2 * number, generator=generator)] for _ in range(permutations)])
         level = (-(signs @ apart) * signs).sum(1).quantile(0.95)
         found.append((-(sign @ apart @ sign) / level).item())
-    return whole.item(), found[0], sum(found) / repeats
+    return whole.item(), sum(ratio < 1 for ratio in found) / repeats, sum(found[:10]) / 10
 
 
 def follows(name, model, most, last):
-    """Codes of the digits against draws from the prior."""
+    """Codes of the digits against draws from the prior.
+
+    Two samples of one law exceed the level in one choice of twenty, so that a single choice says little: three of four
+    have to stay below.
+    """
     codes = model.encode(digits()[0])
-    whole, level, mean = energy_distance(codes, model.draw_latents(len(codes), seed=5))
+    whole, below, mean = energy_distance(codes, model.draw_latents(len(codes), seed=5))
     return [
         Check(f"{name}: energy distance", whole, 0, most, last[0]),
-        Check(f"{name}: two-sample statistic over its level", level, 0, 1, last[1]),
+        Check(f"{name}: share of two-sample statistics below their level", below, 0.75, 1, last[1]),
         Check(f"{name}: mean of ten such", mean, 0, 1, last[2]),
     ]
 
 
-FALLING = partial(ConstantThenLinear, constant_epochs=2000, decay_epochs=3000)
-ROLL = {  # thin arms: reconstruction must not pull codes off them, and the players' circling has to die out
+def falling(constant, decay):
+    """Rates of all players, lest they circle around the prior to the end."""
+    schedule = partial(ConstantThenLinear, constant_epochs=constant, decay_epochs=decay)
+    return {f"scheduler_{player}": schedule for player in AAE.players}
+
+
+ROLL = {  # thin arms: reconstruction must not pull codes off them
     "optimizer_autoencoder": partial(GANAdam, lr=2e-4),
     "optimizer_discriminator": partial(GANAdam, lr=2e-3),
     "optimizer_encoder": partial(GANAdam, lr=1e-3),
-    **{f"scheduler_{player}": FALLING for player in AAE.players},
+    **falling(2000, 3000),
 }
 PRIORS = {
-    "normal": (NormalPrior(), 2000, 0.1, {}),
-    "ring": (RING, 3000, 0.12, {}),
+    "normal": (NormalPrior(), 2000, 0.1, falling(1000, 1000)),
+    "ring": (RING, 3000, 0.12, falling(1500, 1500)),
     "roll": (SwissRollPrior(), 5000, 0.2, ROLL),
 }  # updates, the largest energy distance, and what differs
 
