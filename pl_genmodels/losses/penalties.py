@@ -75,7 +75,7 @@ def _non_negative(name: str, value: float) -> float:
 class GradientPenalty(Penalty):
     """weight (||grad D(u)|| - 1)^2 at u = e x + (1 - e) y, e ~ U(0, 1) per sample.
 
-    Gulrajani et al. 2017, eq. 3.
+    Gulrajani et al. 2017, eq. 3. Samples that a discriminator judges as one lie on one line, with one e.
 
     Args:
         weight: The paper's lambda: 10 for images, 0.1 for toy data.
@@ -89,7 +89,9 @@ class GradientPenalty(Penalty):
 
     def __call__(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:  # noqa: D102
         real, fake = at_least_single(real), at_least_single(fake)
-        mix = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
+        together = getattr(discriminator, "num_packed", 1)
+        mix = torch.rand(len(real) // together, *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
+        mix = mix.repeat_interleave(together, 0)
         excess = gradient_norm(input_gradient(discriminator, fake + mix * (real - fake))) - 1
         if self.one_sided:
             excess = excess.relu()

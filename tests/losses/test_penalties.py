@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -6,7 +7,13 @@ from torch import nn
 
 from pl_genmodels.losses import DRAGAN, R1, R2, GradientPenalty, SpectralNorm, Wasserstein, WeightClipping
 from pl_genmodels.losses.penalties import gradient_norm, input_gradient
-from pl_genmodels.networks import DCGANDiscriminator, MLPDiscriminator, R3GANDiscriminator, ResNetDiscriminator
+from pl_genmodels.networks import (
+    DCGANDiscriminator,
+    MLPDiscriminator,
+    PackedDiscriminator,
+    R3GANDiscriminator,
+    ResNetDiscriminator,
+)
 
 SHAPE = (1, 16, 16)
 PENALTIES = [GradientPenalty(3.0), R1(2.0), R2(2.0), DRAGAN(3.0)]
@@ -112,6 +119,18 @@ def test_gradient_penalty_mixes_with_one_number_per_sample():
     assert len(mixed[:, 0].unique()) == batch
     assert mixed[:, 0].mean() == pytest.approx(0.5, abs=0.1)
     assert mixed[:, 0].std() == pytest.approx(12**-0.5, abs=0.05)  # that of U(0, 1)
+
+
+def test_gradient_penalty_mixes_samples_that_are_judged_as_one_alike():
+    critic = PackedDiscriminator((3,), partial(MLPDiscriminator, hidden_dim=8), num_packed=2).double()
+    seen, batch = [], 8
+    critic.judge.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    value = GradientPenalty()(critic, torch.ones(batch, 3).double(), torch.zeros(batch, 3).double())
+    (mixed,) = seen
+    assert mixed.shape == (batch // 2, 6)
+    assert torch.equal(mixed, mixed[:, :1].expand_as(mixed))
+    assert len(mixed[:, 0].unique()) == batch // 2
+    assert value.shape == (batch // 2,)
 
 
 def test_gradient_penalty_mixes_pairs():
