@@ -257,7 +257,7 @@ def read_file(path: Path, module: LightningModule) -> dict[str, Any]:
 def _start_at_zero(optimizer: Optimizer) -> None:
     """Create an optimiser's state as its first step would find it.
 
-    The step is made on this rank's parts alone: on whole sharded tensors it would take several times as long.
+    The step is made on this rank's parts alone: for sharded tensors torch would plan each operation and each shape.
     """
     kept = [(group["lr"], group["params"]) for group in optimizer.param_groups]
     parts = {id(parameter): nn.Parameter(local([parameter])[0]) for _, parameters in kept for parameter in parameters}
@@ -276,11 +276,9 @@ def _start_at_zero(optimizer: Optimizer) -> None:
 
 def _sharded_like(parameter: Tensor, value: Any) -> Any:
     """What an optimiser keeps for this rank's part of a parameter; entries of its shape become a sharded tensor."""
-    if (
-        not isinstance(parameter, DTensor)
-        or not isinstance(value, Tensor)
-        or value.shape != parameter._local_tensor.shape
-    ):
+    if not (isinstance(parameter, DTensor) and isinstance(value, Tensor)):
+        return value
+    if value.shape != parameter._local_tensor.shape:
         return value
     mesh, placements, shape = parameter.device_mesh, parameter.placements, parameter.shape
     return DTensor.from_local(value, mesh, placements, run_check=False, shape=shape, stride=parameter.stride())

@@ -120,7 +120,7 @@ def snapshot(model, of_trainer):
 
 @torch.no_grad()
 def copied(value):
-    """A copy; torch takes ten times as long to copy a sharded tensor as to copy this rank's part of it."""
+    """A copy, of a sharded tensor by this rank's part: torch would plan for each new shape how to copy the whole."""
     if not isinstance(value, DTensor):
         return value.clone()
     layout = {"run_check": False, "shape": value.shape, "stride": value.stride()}
