@@ -76,7 +76,7 @@ def test_penalties_are_computed_in_single_precision(kind, precision, tmp_path):
         values.append((value.detach(), whole.detach()))
         return value
 
-    watched.name = penalty.name
+    watched.name, watched.double_backward = penalty.name, penalty.double_backward
     model = gan(loss=loss)
     model.penalties = [watched]
     model.discriminator.layers[0].register_forward_hook(
