@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pl_genmodels.cli.building import build
+from pl_genmodels.cli.building import build, chosen_device
 from pl_genmodels.cli.evaluation import choose_data, parent_made, require_pictures
 from pl_genmodels.cli.representation import verbs_of
 from pl_genmodels.cli.translation import names_below
@@ -32,6 +32,7 @@ def interpolate(
     path: str = "slerp",
     between: str | None = None,
     label: int | None = None,
+    device: str = "auto",
 ) -> None:
     """Walk between latents of a checkpoint.
 
@@ -45,10 +46,11 @@ def interpolate(
         between: Instead of the first ones: numbers of samples of the seed, from 0 on, as in `3,17,5`; or a picture or
             folder, whose latents are encoded, or searched where the model has no encoder.
         label: Of a model that is conditional on labels: the class of all samples.
+        device: cpu, cuda, or auto for cuda where there is one.
     """
     from pl_genmodels.editing import walk
 
-    space = latent_space("interpolate", ckpt_path, label)
+    space = latent_space("interpolate", ckpt_path, label, device)
     if num_paths < 1:
         raise ValueError(f"num_paths: got {num_paths}, allowed is 1 or more")
     ends = space.draw(num_paths + 1, seed=seed) if between is None else latents_of(space, "between", between, seed)
@@ -75,6 +77,7 @@ def arithmetic(
     seed: int = 0,
     spread: float = 0.25,
     label: int | None = None,
+    device: str = "auto",
 ) -> None:
     """Show what mean a - mean b + mean c of latents looks like.
 
@@ -90,12 +93,13 @@ def arithmetic(
         seed: Of the samples.
         spread: Neighbours differ by at most this in each coordinate.
         label: Of a model that is conditional on labels: the class of all samples.
+        device: cpu, cuda, or auto for cuda where there is one.
     """
     from pl_genmodels.editing import arithmetic as combined
     from pl_genmodels.editing import around
 
     require_png(out)
-    space = latent_space("arithmetic", ckpt_path, label)
+    space = latent_space("arithmetic", ckpt_path, label, device)
     groups = [latents_of(space, name, text, seed) for name, text in (("a", a), ("b", b), ("c", c))]
     columns = max(9, *(len(group) + 1 for group in groups))
     rows = [torch.cat([group.mean(0, keepdim=True), group]) for group in groups]
@@ -114,6 +118,7 @@ def neighbours(
     extractor: FeatureExtractor | None = None,
     split: str = "train",
     seed: int = 0,
+    device: str = "auto",
 ) -> None:
     """Put samples beside the real images that are nearest to them, in pixels and in features.
 
@@ -128,6 +133,7 @@ def neighbours(
         extractor: Network that turns images into features; by default that of the run, and none without one.
         split: Real images to look through: train, val or test.
         seed: Of the samples.
+        device: cpu, cuda, or auto for cuda where there is one.
     """
     from pl_genmodels.callbacks.fidelity import fidelity_from_checkpoint
     from pl_genmodels.checkpoints import load, read_checkpoint
@@ -135,7 +141,7 @@ def neighbours(
     from pl_genmodels.metrics.fidelity import to_uint8
 
     require_png(out)
-    model, checkpoint = load(ckpt_path), read_checkpoint(ckpt_path, map_location="meta")
+    model, checkpoint = load(ckpt_path).to(chosen_device(device)), read_checkpoint(ckpt_path, map_location="meta")
     if not hasattr(model, "sample"):
         raise ValueError(
             f"neighbours: the checkpoint is of a {type(model).__name__}, which makes no samples; "
@@ -153,7 +159,7 @@ def neighbours(
     rows = [samples[:, None].cpu()]
     spaces: dict[str, Any] = {"pixels": None}
     if network is not None:
-        spaces[network.name] = lambda images: network(to_uint8(images))[0]
+        spaces[network.name] = lambda images: network(to_uint8(images.to(model.device)))[0]
     for name, features in spaces.items():
         images = (batch["image"] for batch in real.evaluation_loader(split))
         images = (to_float(image) if image.dtype == torch.uint8 else image for image in images)
@@ -174,6 +180,7 @@ def project_pictures(
     start: str | None = None,
     seed: int = 0,
     label: int | None = None,
+    device: str = "auto",
 ) -> None:
     """Find the latents whose images are nearest to pictures.
 
@@ -187,12 +194,13 @@ def project_pictures(
         start: random, encoder, or both; by default both where the model has an encoder.
         seed: Of the random latents.
         label: Of a model that is conditional on labels: the class of all pictures.
+        device: cpu, cuda, or auto for cuda where there is one.
     """
     import numpy as np
 
     if Path(out).suffix not in (".png", ".npz"):
         raise ValueError(f"out: got {out!r}, allowed are files ending in .png or .npz")
-    space = latent_space("project", ckpt_path, label)
+    space = latent_space("project", ckpt_path, label, device)
     image, names = read_images(input, space.model.image_shape)
     options: dict[str, Any] = {"num_starts": num_starts, "num_steps": num_steps, "start": start, "seed": seed}
     found = project(space.model, image, **options, **space.condition)
@@ -204,11 +212,11 @@ def project_pictures(
     print(f"mean squared error {float(found.losses.mean()):.4g} in {out}")
 
 
-def latent_space(verb: str, ckpt_path: str, label: int | None = None) -> LatentSpace:
+def latent_space(verb: str, ckpt_path: str, label: int | None = None, device: str = "cpu") -> LatentSpace:
     """The latents of a checkpoint's model of pictures; see `latent_space_of`."""
     from pl_genmodels.checkpoints import load
 
-    return latent_space_of(load(ckpt_path), verb, label)
+    return latent_space_of(load(ckpt_path).to(chosen_device(device)), verb, label)
 
 
 def latent_space_of(model: Any, verb: str, label: int | None = None) -> LatentSpace:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pl_genmodels.cli.building import build
+from pl_genmodels.cli.building import build, chosen_device
 from pl_genmodels.cli.explaining import classes_for
 from pl_genmodels.cli.measures import FIDELITY, MEASURES, chosen_measures, disentanglement, likelihood, probe
 from pl_genmodels.data import AlignedFolder, ImageData, ImageFolder, PairData, UnalignedFolders, rebuild
@@ -27,6 +27,7 @@ def evaluate(
     batch_size: int = 256,
     num_importance_samples: int | None = None,
     out: str | None = None,
+    device: str = "auto",
 ) -> None:
     """Compare samples or translations of a checkpoint with real images.
 
@@ -50,10 +51,11 @@ def evaluate(
         num_importance_samples: Latents an image for the bound on the likelihood; the more, the tighter. It takes time,
             so that by default it is left out unless metrics names it, then with 500.
         out: A .json file for the results, besides printing them.
+        device: cpu, cuda, or auto for cuda where there is one.
     """
     from pl_genmodels.checkpoints import load, read_checkpoint
 
-    model = load(ckpt_path)
+    model = load(ckpt_path).to(chosen_device(device))
     checkpoint = read_checkpoint(ckpt_path, map_location="meta")
     given = choose_data(data, model, checkpoint, "evaluate")
     given.prepare_data()

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from pl_genmodels.cli.building import chosen_device
 from pl_genmodels.cli.completion import read_mask
 from pl_genmodels.cli.editing import classes_of, grid, latent_space, latent_space_of, read_images, require_png
 from pl_genmodels.cli.evaluation import parent_made
@@ -24,6 +25,7 @@ def inpaint(
     num_steps: int = 200,
     seed: int = 0,
     label: int | None = None,
+    device: str = "auto",
 ) -> None:
     """Fill holes in pictures with what a model with latents knows, or a generator that was made for it.
 
@@ -45,12 +47,13 @@ def inpaint(
         num_steps: Steps of the search from each.
         seed: Of the random latents.
         label: Of a model that is conditional on labels: the class of all pictures; by default all classes are tried.
+        device: cpu, cuda, or auto for cuda where there is one.
     """
     from pl_genmodels.checkpoints import load
     from pl_genmodels.editing import inpaint as search
 
     require_png(out)
-    model = load(ckpt_path)
+    model = load(ckpt_path).to(chosen_device(device))
     space = None if hasattr(model, "make") else latent_space_of(model, "inpaint", label)
     known = read_mask(mask, *model.image_shape[1:])
     image, _ = read_images(input, model.image_shape)
@@ -76,6 +79,7 @@ def anogan(
     num_steps: int = 200,
     seed: int = 0,
     label: int | None = None,
+    device: str = "auto",
 ) -> None:
     """Say how far pictures are from all that a model makes, the strangest first.
 
@@ -90,11 +94,12 @@ def anogan(
         num_steps: Steps of the search from each.
         seed: Of the random latents.
         label: Of a model that is conditional on labels: the class of all pictures.
+        device: cpu, cuda, or auto for cuda where there is one.
     """
     from pl_genmodels.editing import anomaly_scores
 
     require_png(out)
-    space = latent_space("anogan", ckpt_path, label)
+    space = latent_space("anogan", ckpt_path, label, device)
     image, names = read_images(input, space.model.image_shape)
     found = anomaly_scores(
         space.model,

@@ -34,6 +34,7 @@ def edit(
     transfer: str = "motion",
     seed: int = 0,
     label: int | None = None,
+    device: str = "auto",
 ) -> None:
     """Edit a picture by colours, strokes or a moved patch, so that it stays one that the model could make.
 
@@ -60,6 +61,7 @@ def edit(
             make of the picture (IAN).
         seed: Of the candidates.
         label: Of a model that is conditional on labels: the class of the picture.
+        device: cpu, cuda, or auto for cuda where there is one.
     """
     from pl_genmodels.editing import carry_over, grey_of, morph, project, warped
     from pl_genmodels.editing import edit as search
@@ -69,7 +71,7 @@ def edit(
         raise ValueError(f"transfer: got {transfer!r}, allowed are {', '.join(TRANSFERS)}")
     for target in (out, *([] if path is None else [path])):
         require_png(target)
-    space = latent_space("edit", ckpt_path, label)
+    space = latent_space("edit", ckpt_path, label, device)
     shape = space.model.image_shape
     whole = _full(input, shape[0])
     image = _small(input, shape)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from pl_genmodels.catalogue import listing
+from pl_genmodels.cli.building import chosen_device
 from pl_genmodels.cli.changes import change
 from pl_genmodels.cli.completion import complete
 from pl_genmodels.cli.editing import arithmetic, interpolate, neighbours, project_pictures
@@ -34,6 +35,7 @@ def sample(
     label: int | str | None = None,
     attributes: int | str | None = None,
     code: float | str | None = None,
+    device: str = "auto",
 ) -> None:
     """Draw samples from a checkpoint.
 
@@ -51,6 +53,7 @@ def sample(
             both.
         code: Of a model with codes: a number for each with commas between them, such as `3,_,-2..2:9`; `_` is drawn,
             `0..9` is each whole number, `-2..2:9` is nine numbers.
+        device: cpu, cuda, or auto for cuda where there is one.
     """
     from pl_genmodels.checkpoints import load
 
@@ -58,7 +61,7 @@ def sample(
         raise ValueError(f"columns: got {columns}, allowed is 1 or more")
     if not out:
         raise ValueError("out: got '', allowed are a .png file, a .npz file or a folder")
-    model = load(ckpt_path)
+    model = load(ckpt_path).to(chosen_device(device))
     if not isinstance(model, SamplingModule):
         raise ValueError(
             f"sample: the checkpoint is of a {type(model).__name__}, which needs an input to work on; allowed for it "
