@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -25,22 +25,13 @@ class ClassifyingGAN(NamingModule, LatentGAN):
         """Classes that the discriminator tells apart, 0 for none."""
         return self.discriminator.num_classes if isinstance(self.discriminator, Classifier) else 0
 
-    def read_batch(self, batch: Any) -> Batch:
-        """A batch by name.
-
-        Raises:
-            ValueError: If the discriminator needs labels that are not there, or one of the first is out of range.
-        """
-        named = super().read_batch(batch)
-        if not self.num_classes:
-            return named
-        if "label" not in named:
-            raise ValueError(
-                f"batch: has keys {sorted(named)}, but a {type(self.discriminator).__name__} needs 'label' too; "
-                "allowed without labels are discriminators without classes, such as MLPDiscriminator"
-            )
-        self.check_labels(named)
-        return named
+    @property
+    def label_need(self) -> str:
+        """The discriminator needs them."""
+        return (
+            f"a {type(self.discriminator).__name__} needs 'label' too; allowed without labels are discriminators "
+            "without classes, such as MLPDiscriminator"
+        )
 
     def class_logits(self, images: Tensor) -> Tensor:
         """Logits of the classes in at least single precision, with gradient, (B, num_classes)."""

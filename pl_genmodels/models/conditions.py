@@ -95,10 +95,26 @@ def check_first(condition: Condition, batch: Batch, count: int, data: Any = None
         ValueError: If there are some.
     """
     condition.checked(batch[condition.entry], count)
-    ours, theirs = getattr(condition, "num_classes", None), getattr(data, "num_classes", None)
-    if condition.entry == "label" and ours and theirs and theirs > ours:
+    ours = getattr(condition, "num_classes", None)
+    if condition.entry == "label" and ours:
+        require_classes(ours, data)
+
+
+def require_classes(num_classes: int, data: Any) -> None:
+    """Refuse data with more classes than a model has.
+
+    Args:
+        num_classes: Of the model.
+        data: A data module; others, and None, do not count classes.
+
+    Raises:
+        ValueError: If there are more.
+    """
+    theirs = getattr(data, "num_classes", None) or 0
+    if theirs > num_classes:
         raise ValueError(
-            f"num_classes: got {ours}, but {type(data).__name__} has {theirs} classes; allowed is {theirs} or more"
+            f"num_classes: got {num_classes}, but {type(data).__name__} has {theirs} classes; allowed is {theirs} or "
+            "more"
         )
 
 

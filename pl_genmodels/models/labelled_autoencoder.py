@@ -50,21 +50,10 @@ class LabelledAutoencoder(NamingModule, CategoricalAutoencoder):
         """The categories."""
         return self.num_categories
 
-    def read_batch(self, batch: Any) -> Batch:
-        """A batch by name.
-
-        Raises:
-            ValueError: If labels are needed and are not there, or one of the first is out of range.
-        """
-        named = super().read_batch(batch)
-        if self.num_classes and "label" not in named:
-            raise ValueError(
-                f"batch: has keys {sorted(named)}, but an {type(self).__name__} needs 'label' too; allowed without "
-                f"labels is {self.without_labels}"
-            )
-        if self.num_classes:
-            self.check_labels(named)
-        return named
+    @property
+    def label_need(self) -> str:
+        """The classifier's phase needs them."""
+        return f"an {type(self).__name__} needs 'label' too; allowed without labels is {self.without_labels}"
 
     def classifier_terms(self, batch: Batch, generated: Batch) -> Terms:
         """Of labelled samples the class."""

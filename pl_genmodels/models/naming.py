@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pl_genmodels.models.adversarial import AdversarialModule
+from pl_genmodels.models.conditions import require_classes
 from pl_genmodels.models.engine import data_of
 from pl_genmodels.types import Batch
 
@@ -31,6 +32,25 @@ class NamingModule(AdversarialModule):
     def classify(self, images: Tensor) -> Tensor:
         """Most likely class of each sample, in evaluation mode, (B, *image_shape) to (B,)."""
 
+    @property
+    @abstractmethod
+    def label_need(self) -> str:
+        """Who needs labels, and what is allowed without them, for the sentence that says so."""
+
+    def read_batch(self, batch: Any) -> Batch:
+        """A batch by name.
+
+        Raises:
+            ValueError: If labels are needed and are not there, or one of the first is out of range.
+        """
+        named = super().read_batch(batch)
+        if not self.num_classes:
+            return named
+        if "label" not in named:
+            raise ValueError(f"batch: has keys {sorted(named)}, but {self.label_need}")
+        self.check_labels(named)
+        return named
+
     def check_labels(self, batch: Batch) -> None:
         """Look at the labels of a run's first batch.
 
@@ -42,13 +62,7 @@ class NamingModule(AdversarialModule):
         images, labels = self.labelled(batch)
         if labels.shape != (len(images),):
             raise ValueError(f"label: got shape {tuple(labels.shape)}, allowed is one class a sample, ({len(images)},)")
-        data = data_of(self)
-        theirs = getattr(data, "num_classes", None) or 0
-        if theirs > self.num_classes:
-            raise ValueError(
-                f"num_classes: got {self.num_classes}, but {type(data).__name__} has {theirs} classes; allowed is "
-                f"{theirs} or more"
-            )
+        require_classes(self.num_classes, data_of(self))
         if bool(((labels < HIDDEN) | (labels >= self.num_classes)).any()):
             raise ValueError(
                 f"num_classes: got {self.num_classes}, but there are labels from {int(labels.min())} to "

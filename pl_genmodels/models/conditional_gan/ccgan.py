@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -120,20 +119,10 @@ class CCGAN(NamingModule, HoleFillingModule):
 
     # ---- training
 
-    def read_batch(self, batch: Any) -> Batch:
-        """A batch by name.
-
-        Raises:
-            ValueError: If labels are needed and are not there, or one of the first is out of range.
-        """
-        named = super().read_batch(batch)
-        if self.num_classes and "label" not in named:
-            raise ValueError(
-                f"batch: has keys {sorted(named)}, but a CCGAN needs 'label' too; allowed without is class_weight: 0"
-            )
-        if self.num_classes:
-            self.check_labels(named)
-        return named
+    @property
+    def label_need(self) -> str:
+        """The term of the classes needs them."""
+        return "a CCGAN needs 'label' too; allowed without is class_weight: 0"
 
     def judge(self, images: Tensor) -> Tensor:
         """Logits of real and filled, in at least single precision, (B,)."""

@@ -101,13 +101,16 @@ class CVAE(VariationalModule):
         if label is not None:
             batch = {"image": image, "label": self._labels(label, len(image))}
             return self.weighted_bound(batch, num_importance_samples)
-        each = [self.log_likelihood(image, num_importance_samples, one) for one in range(self.num_classes)]
-        return torch.stack(each).logsumexp(0) - math.log(self.num_classes)
+        return self._of_each_label(image, num_importance_samples).logsumexp(0) - math.log(self.num_classes)
 
     def likely_labels(self, image: Tensor, num_importance_samples: int = 50) -> Tensor:
         """Labels that images are most probable under, (B, *image_shape) to (B,); see `log_likelihood`."""
+        return self._of_each_label(image, num_importance_samples).argmax(0)
+
+    def _of_each_label(self, image: Tensor, num_importance_samples: int) -> Tensor:
+        """The bound on log p(x|c) under each label, (num_classes, B)."""
         each = [self.log_likelihood(image, num_importance_samples, one) for one in range(self.num_classes)]
-        return torch.stack(each).argmax(0)
+        return torch.stack(each)
 
     def encode(self, image: Tensor, label: Tensor | int | None = None) -> Tensor:
         """The posterior's means, (B, *image_shape) and labels to (B, latent_dim).
